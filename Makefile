@@ -1,0 +1,50 @@
+# The ways in. Each target says what it does; `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup up down build test check bench test-vm clean
+
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+TENURE := $(TARGET)/release/tenure
+
+# Tests that cannot run on this host append `skipped: <test>: <reason>` here.
+export TENURE_SKIP_LOG := $(TARGET)/skipped.txt
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf '  make %-8s  %s\n' "$$name" "$$what"; done
+
+setup: ## install what is missing (apt; root or sudo), otherwise say what is
+	@scripts/setup.sh
+
+build: ## build everything for use
+	cargo build --release --locked --workspace
+
+up: setup build ## build, say what this host can do, and what to try
+	@echo
+	@"$(TENURE)" doctor || true
+	@echo
+	@echo 'Try:'
+	@echo '  $(TENURE) run -- sh -c "id; ps ax; ls /"'
+	@echo '  $(TENURE) run --memory 64M --timeout 10s -it -- bash'
+
+down: ## stop what runs in the background: nothing does
+	@echo 'Nothing runs in the background: an environment ends with its `tenure run`.'
+
+test: setup ## all tests; at the end those that could not run, and why
+	@mkdir -p "$(TARGET)" && : >"$(TENURE_SKIP_LOG)"
+	@status=0; cargo test --locked --workspace || status=$$?; scripts/skips.sh "$(TENURE_SKIP_LOG)" || status=1; exit $$status
+
+check: ## formatting, lints, and the rules of the house
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo xtask check
+
+bench: setup ## the benchmarks, peers included where they are installed
+	cargo run --release --locked --package bench
+
+test-vm: build ## the tests on another kernel, in a virtual machine; not part of `make test`
+	tests/vm/run.sh
+
+clean: ## remove everything that was built
+	cargo clean
