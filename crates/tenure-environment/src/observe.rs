@@ -1,0 +1,79 @@
+//! What can be seen of an environment and of its host from outside.
+
+use crate::limits::Enforced;
+use serde::Serialize;
+
+/// What the host's kernel says of one environment now. `None` where this host cannot say; never a guess.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Observation {
+    /// Memory in use.
+    pub memory_bytes: Option<u64>,
+    /// Most memory ever in use.
+    pub memory_peak_bytes: Option<u64>,
+    /// How often the memory limit was run into.
+    pub memory_limit_hits: Option<u64>,
+    /// How many processes the kernel killed for memory.
+    pub oom_kills: Option<u64>,
+    /// Processes and threads now.
+    pub pids: Option<u64>,
+    /// How often a new process was refused at the limit.
+    pub pids_refused: Option<u64>,
+    /// Processor time used.
+    pub cpu_ms: Option<u64>,
+    /// Time spent waiting at the processor limit.
+    pub cpu_throttled_ms: Option<u64>,
+    /// Bytes of its writable files.
+    pub disk_bytes: Option<u64>,
+    /// Most bytes of its writable files, as the kernel holds it to.
+    pub disk_limit_bytes: Option<u64>,
+    /// Whether it is frozen.
+    pub frozen: bool,
+}
+
+/// How an environment ended: what the kernel said of its first process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
+pub enum EnvironmentEnd {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal killed it.
+    Killed(i32),
+    /// It is gone, and nobody who could know how is left.
+    Unknown,
+}
+
+/// Which walls this host can give an environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct HostReport {
+    /// Each wall, in the order in which they are put up.
+    pub walls: Vec<Wall>,
+    /// Which limits would be enforced.
+    pub enforced: Enforced,
+    /// What else an operator should know.
+    pub notes: Vec<String>,
+}
+
+/// One wall between an environment and the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Wall {
+    /// Its name, such as `pid namespace` or `seccomp`.
+    pub name: String,
+    /// Whether it stands.
+    pub state: WallState,
+    /// What was found.
+    pub detail: String,
+    /// What to do where it does not stand.
+    pub remedy: Option<String>,
+}
+
+/// Whether a wall stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WallState {
+    /// It stands.
+    Up,
+    /// Some of it stands.
+    Partial,
+    /// It does not stand.
+    Down,
+}
