@@ -8,7 +8,7 @@ SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 TENURE := $(TARGET)/release/tenure
 
-# Tests that cannot run on this host append `skipped: <test>: <reason>` here.
+# Where tests that cannot run on this host leave their reason; see scripts/skips.sh.
 export TENURE_SKIP_LOG := $(TARGET)/skipped.txt
 
 help: ## this list
@@ -33,7 +33,8 @@ down: ## stop what runs in the background: nothing does
 
 test: setup ## all tests; at the end those that could not run, and why
 	@mkdir -p "$(TARGET)" && : >"$(TENURE_SKIP_LOG)"
-	@status=0; cargo test --locked --workspace || status=$$?; scripts/skips.sh "$(TENURE_SKIP_LOG)" || status=1; exit $$status
+	@status=0; cargo test --locked --workspace -- --show-output 2>&1 | tee "$(TARGET)/test.log" || status=$$?; \
+		scripts/skips.sh "$(TARGET)/test.log" || status=1; exit $$status
 
 check: ## formatting, lints, and the rules of the house
 	cargo fmt --all --check
