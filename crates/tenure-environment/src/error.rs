@@ -107,3 +107,35 @@ impl From<FrameError> for AgentError {
         AgentError::Protocol(error.to_string())
     }
 }
+
+impl From<AgentError> for io::Error {
+    /// For byte streams, whose errors are of this kind.
+    fn from(error: AgentError) -> Self {
+        let kind = match &error {
+            AgentError::Io(inner) => inner.kind(),
+            AgentError::Closed => io::ErrorKind::UnexpectedEof,
+            AgentError::Invalid(_) => io::ErrorKind::InvalidInput,
+            AgentError::Protocol(_) | AgentError::Version(_) => io::ErrorKind::InvalidData,
+            AgentError::WrongProof | AgentError::WrongGeneration { .. } => io::ErrorKind::PermissionDenied,
+            AgentError::Abandoned => io::ErrorKind::BrokenPipe,
+            AgentError::Failed { code, .. } => match code {
+                FailureCode::NotFound => io::ErrorKind::NotFound,
+                FailureCode::Denied => io::ErrorKind::PermissionDenied,
+                FailureCode::DiskFull => io::ErrorKind::StorageFull,
+                FailureCode::Exists => io::ErrorKind::AlreadyExists,
+                FailureCode::Unreachable => io::ErrorKind::ConnectionRefused,
+                FailureCode::Invalid
+                | FailureCode::OutOfTurn
+                | FailureCode::NoSuchExec
+                | FailureCode::NoSuchUser
+                | FailureCode::NotAFile
+                | FailureCode::NotADirectory
+                | FailureCode::ProcessLimit
+                | FailureCode::Limit
+                | FailureCode::Ending
+                | FailureCode::Io => io::ErrorKind::Other,
+            },
+        };
+        io::Error::new(kind, error)
+    }
+}

@@ -12,15 +12,21 @@ use tenure_protocol::{Key, Reply, Request};
 pub struct Client {
     pub(super) reader: FrameReader,
     pub(super) writer: FrameWriter,
-    generation: Generation,
+    identity: Identity,
     /// Whether an answer is still due, or the connection broke: then nothing more can be asked on it.
     spent: bool,
+}
+
+/// Whom a client speaks to: what is left of it while its two streams are out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Identity {
+    generation: Generation,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("generation", &self.generation)
+            .field("generation", &self.identity.generation)
             .field("spent", &self.spent)
             .finish_non_exhaustive()
     }
@@ -40,12 +46,12 @@ impl Client {
     ) -> Result<Client, AgentError> {
         let (mut reader, mut writer) = split(transport);
         handshake::shake(&mut reader, &mut writer, key, environment, generation).await?;
-        Ok(Client { reader, writer, generation, spent: false })
+        Ok(Client { reader, writer, identity: Identity { generation }, spent: false })
     }
 
     /// The generation that everything this client answers comes from.
     pub fn generation(&self) -> Generation {
-        self.generation
+        self.identity.generation
     }
 
     /// Whether another request can be made on this connection.
@@ -54,17 +60,13 @@ impl Client {
     }
 
     /// Begins a request: checks it, and marks the client as spent until [`Client::rest`].
-    pub(super) fn begin(&mut self, request: &Request) -> Result<(), AgentError> {
+    pub(super) async fn begin(&mut self, request: &Request) -> Result<(), AgentError> {
         if self.spent {
             return Err(AgentError::Abandoned);
         }
         request.validate()?;
-        if self.reader.has_leftovers() {
-            self.spent = true;
-            return out_of_turn();
-        }
         self.spent = true;
-        Ok(())
+        self.reader.quiet().await
     }
 
     /// The connection is at rest: the last answer came whole and nothing more is due.
@@ -73,22 +75,29 @@ impl Client {
     }
 
     /// A failure is an answer too: after it the connection is at rest.
-    pub(super) fn settle<T>(&mut self, answer: Result<T, AgentError>) -> Result<T, AgentError> {
-        if matches!(answer, Ok(_) | Err(AgentError::Failed { .. })) {
+    pub(super) fn settle_failure<T>(&mut self, answer: Result<T, AgentError>) -> Result<T, AgentError> {
+        if matches!(answer, Err(AgentError::Failed { .. })) {
             self.rest();
         }
         answer
     }
 
+    /// Takes the client apart for an operation that goes on for a while.
+    pub(super) fn into_parts(self) -> (FrameReader, FrameWriter, Identity) {
+        (self.reader, self.writer, self.identity)
+    }
+
+    /// Puts a client together again whose connection is at rest.
+    pub(super) fn from_parts(reader: FrameReader, writer: FrameWriter, identity: Identity) -> Client {
+        Client { reader, writer, identity, spent: false }
+    }
+
     /// Sends a request and reads the one reply to it; the client stays spent until the caller found it to be the right one.
     pub(super) async fn ask(&mut self, request: &Request) -> Result<Reply, AgentError> {
-        self.begin(request)?;
+        self.begin(request).await?;
         self.writer.message(request).await?;
         let reply = self.reader.reply().await;
-        if matches!(reply, Err(AgentError::Failed { .. })) {
-            self.rest();
-        }
-        reply
+        self.settle_failure(reply)
     }
 
     /// Sends a request to which the answer is that it is done.
@@ -110,7 +119,7 @@ impl Client {
         env: BTreeMap<String, String>,
     ) -> Result<(), AgentError> {
         self.command(&Request::Bind { generation: generation.0, deadline_boot_ms, env }).await?;
-        self.generation = generation;
+        self.identity.generation = generation;
         Ok(())
     }
 

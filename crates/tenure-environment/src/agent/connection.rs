@@ -3,7 +3,6 @@
 use crate::agent::Transport;
 use crate::error::AgentError;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
@@ -64,19 +63,18 @@ impl FrameReader {
         poll_fn(|cx| self.poll_frame(cx)).await
     }
 
-    /// The next frame, which must be a message of this type.
-    pub(super) async fn message<T: DeserializeOwned>(&mut self) -> Result<T, AgentError> {
-        Ok(self.frame().await?.message()?)
-    }
-
     /// The next frame, which must be a reply; a failure becomes the error it tells of.
     pub(super) async fn reply(&mut self) -> Result<Reply, AgentError> {
         reply_of(&self.frame().await?)
     }
 
-    /// Whether bytes have come that nobody asked for yet.
-    pub(super) fn has_leftovers(&self) -> bool {
-        self.decoder.pending() > 0
+    /// Makes sure that nothing has come that nobody asked for: an answer before its question is none.
+    pub(super) async fn quiet(&mut self) -> Result<(), AgentError> {
+        match poll_fn(|cx| Poll::Ready(self.poll_frame(cx))).await {
+            Poll::Pending if self.decoder.pending() == 0 => Ok(()),
+            Poll::Pending | Poll::Ready(Ok(_)) => out_of_turn(),
+            Poll::Ready(Err(error)) => Err(error),
+        }
     }
 }
 

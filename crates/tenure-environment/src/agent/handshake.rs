@@ -1,6 +1,6 @@
 //! Both ends prove that they hold the environment's key.
 
-use crate::agent::connection::{FrameReader, FrameWriter, broken, out_of_turn, reply_of};
+use crate::agent::connection::{FrameReader, FrameWriter, out_of_turn, reply_of};
 use crate::error::AgentError;
 use crate::id::{EnvironmentId, Generation};
 use tenure_protocol::{Challenge, Hello, Key, Nonce, Prove, Reply, Side, Transcript, VERSION_MAX, VERSION_MIN};
@@ -49,9 +49,7 @@ pub(super) async fn shake(
     if challenge.generation != expected.0 {
         return Err(AgentError::WrongGeneration { expected, found: Generation(challenge.generation) });
     }
-    if reader.has_leftovers() {
-        return Err(broken("the agent spoke out of turn in the handshake"));
-    }
+    reader.quiet().await?;
     writer.message(&Prove { proof: transcript.prove(key, Side::Manager) }).await?;
     match reader.reply().await? {
         Reply::Welcome => Ok(()),

@@ -8,11 +8,23 @@
 //! timeout. Everything else about it is bounded here: sizes, counts, turns, names. A client whose operation was
 //! dropped midway answers [`AgentError::Abandoned`](crate::AgentError::Abandoned) from then on.
 
+mod attached;
 mod client;
 mod connection;
+mod dial;
+mod exec;
+mod file;
 mod handshake;
+mod transfer;
 mod transport;
+mod watch;
 
+pub use attached::{Attached, Captured, Event, ExecReceiver, ExecSender};
 pub use client::Client;
+pub use dial::DialStream;
+pub use exec::Processes;
+pub use file::Listing;
 pub use handshake::new_key;
+pub use transfer::{FileReader, FileWriter};
 pub use transport::{Plain, Transport};
+pub use watch::{Change, Watcher};
