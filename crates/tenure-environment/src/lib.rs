@@ -11,8 +11,12 @@
 //! With the feature `fake` there is an in-memory driver for unit tests, with `conformance` the suite that every driver must pass.
 
 pub mod agent;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod driver;
 mod error;
+#[cfg(feature = "fake")]
+pub mod fake;
 mod id;
 mod limits;
 mod observe;

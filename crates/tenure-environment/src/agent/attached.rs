@@ -157,7 +157,7 @@ impl ExecSender {
         self.sent.any.store(true, Ordering::Release);
         for chunk in bytes.chunks(DATA_MAX) {
             self.writer.drain().await?;
-            self.writer.queue_data(chunk);
+            self.writer.queue_data(Stream::Input, chunk);
             self.writer.drain().await?;
         }
         Ok(())
@@ -169,7 +169,7 @@ impl ExecSender {
         self.sent.any.store(true, Ordering::Release);
         self.writer.drain().await?;
         self.fed = false;
-        self.writer.queue_data(&[]);
+        self.writer.queue_data(Stream::Input, &[]);
         self.writer.drain().await
     }
 

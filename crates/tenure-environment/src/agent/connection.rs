@@ -27,21 +27,21 @@ fn with_transport<T>(shared: &Shared, poll: impl FnOnce(Pin<&mut dyn Transport>)
 }
 
 /// Makes the two halves of a connection.
-pub(super) fn split(transport: Box<dyn Transport>) -> (FrameReader, FrameWriter) {
+pub(crate) fn split(transport: Box<dyn Transport>) -> (FrameReader, FrameWriter) {
     let shared = Arc::new(Mutex::new(transport));
     let writer = FrameWriter { shared: shared.clone(), out: Vec::new(), sent: 0, files: Vec::new() };
     (FrameReader { shared, decoder: Decoder::new() }, writer)
 }
 
 /// Reads frames. Cancel-safe throughout: what has come of a frame stays in the decoder.
-pub(super) struct FrameReader {
+pub(crate) struct FrameReader {
     shared: Shared,
     decoder: Decoder,
 }
 
 impl FrameReader {
     /// The next frame; [`AgentError::Closed`] where the stream ends between two frames.
-    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, AgentError>> {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, AgentError>> {
         loop {
             if let Some(frame) = self.decoder.next_frame()? {
                 return Poll::Ready(Ok(frame));
@@ -59,17 +59,17 @@ impl FrameReader {
     }
 
     /// The next frame.
-    pub(super) async fn frame(&mut self) -> Result<Frame, AgentError> {
+    pub(crate) async fn frame(&mut self) -> Result<Frame, AgentError> {
         poll_fn(|cx| self.poll_frame(cx)).await
     }
 
     /// The next frame, which must be a reply; a failure becomes the error it tells of.
-    pub(super) async fn reply(&mut self) -> Result<Reply, AgentError> {
+    pub(crate) async fn reply(&mut self) -> Result<Reply, AgentError> {
         reply_of(&self.frame().await?)
     }
 
     /// Makes sure that nothing has come that nobody asked for: an answer before its question is none.
-    pub(super) async fn quiet(&mut self) -> Result<(), AgentError> {
+    pub(crate) async fn quiet(&mut self) -> Result<(), AgentError> {
         match poll_fn(|cx| Poll::Ready(self.poll_frame(cx))).await {
             Poll::Pending if self.decoder.pending() == 0 => Ok(()),
             Poll::Pending | Poll::Ready(Ok(_)) => out_of_turn(),
@@ -79,7 +79,7 @@ impl FrameReader {
 }
 
 /// Reads a frame as a reply; a failure becomes the error it tells of.
-pub(super) fn reply_of(frame: &Frame) -> Result<Reply, AgentError> {
+pub(crate) fn reply_of(frame: &Frame) -> Result<Reply, AgentError> {
     match frame.message::<Reply>()? {
         Reply::Failed { code, message } => Err(AgentError::Failed { code, message: for_people(&message) }),
         reply => Ok(reply),
@@ -87,7 +87,7 @@ pub(super) fn reply_of(frame: &Frame) -> Result<Reply, AgentError> {
 }
 
 /// What a hostile agent writes ends up in logs and on terminals: it is cut, and control characters are replaced.
-pub(super) fn for_people(message: &str) -> String {
+pub(crate) fn for_people(message: &str) -> String {
     let mut text = String::new();
     for c in message.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }) {
         if text.len() + c.len_utf8() > MESSAGE_MAX {
@@ -99,18 +99,18 @@ pub(super) fn for_people(message: &str) -> String {
 }
 
 /// The agent broke the protocol.
-pub(super) fn broken(how: &str) -> AgentError {
+pub(crate) fn broken(how: &str) -> AgentError {
     AgentError::Protocol(how.to_owned())
 }
 
 /// An answer came that is none to what was asked.
-pub(super) fn out_of_turn<T>() -> Result<T, AgentError> {
+pub(crate) fn out_of_turn<T>() -> Result<T, AgentError> {
     Err(broken("an answer came out of turn"))
 }
 
 /// Writes frames. What was queued and not yet written, because a write was abandoned, goes out before whatever comes next, so that
 /// frames stay whole.
-pub(super) struct FrameWriter {
+pub(crate) struct FrameWriter {
     shared: Shared,
     out: Vec<u8>,
     sent: usize,
@@ -119,12 +119,12 @@ pub(super) struct FrameWriter {
 
 impl FrameWriter {
     /// Queues a message.
-    pub(super) fn queue_message<T: Serialize>(&mut self, message: &T) -> Result<(), AgentError> {
+    pub(crate) fn queue_message<T: Serialize>(&mut self, message: &T) -> Result<(), AgentError> {
         Ok(encode_message(message, &mut self.out)?)
     }
 
     /// Queues a message and the files that go with it.
-    pub(super) fn queue_with_files<T: Serialize>(
+    pub(crate) fn queue_with_files<T: Serialize>(
         &mut self,
         message: &T,
         files: Vec<OwnedFd>,
@@ -134,13 +134,13 @@ impl FrameWriter {
         Ok(())
     }
 
-    /// Queues stream data towards the agent; no bytes end the stream.
-    pub(super) fn queue_data(&mut self, bytes: &[u8]) {
-        encode_data(Stream::Input, bytes, &mut self.out);
+    /// Queues stream data; no bytes end the stream.
+    pub(crate) fn queue_data(&mut self, stream: Stream, bytes: &[u8]) {
+        encode_data(stream, bytes, &mut self.out);
     }
 
     /// Writes what is queued.
-    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.out.len() {
             let (rest, files) = (&self.out[self.sent..], &mut self.files);
             let written = ready!(with_transport(&self.shared, |transport| match files.is_empty() {
@@ -158,12 +158,12 @@ impl FrameWriter {
     }
 
     /// Writes what is queued.
-    pub(super) async fn drain(&mut self) -> Result<(), AgentError> {
+    pub(crate) async fn drain(&mut self) -> Result<(), AgentError> {
         Ok(poll_fn(|cx| self.poll_drain(cx)).await?)
     }
 
     /// Sends one message.
-    pub(super) async fn message<T: Serialize>(&mut self, message: &T) -> Result<(), AgentError> {
+    pub(crate) async fn message<T: Serialize>(&mut self, message: &T) -> Result<(), AgentError> {
         self.drain().await?;
         self.queue_message(message)?;
         self.drain().await

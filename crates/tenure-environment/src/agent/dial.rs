@@ -77,7 +77,7 @@ impl AsyncWrite for DialStream {
         ready!(self.client.writer.poll_drain(cx))?;
         let room = bytes.len().min(DATA_MAX);
         if room > 0 {
-            self.client.writer.queue_data(&bytes[..room]);
+            self.client.writer.queue_data(Stream::Input, &bytes[..room]);
             if let Poll::Ready(Err(error)) = self.client.writer.poll_drain(cx) {
                 return Poll::Ready(Err(error));
             }
@@ -92,7 +92,7 @@ impl AsyncWrite for DialStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut {
             ready!(self.client.writer.poll_drain(cx))?;
-            self.client.writer.queue_data(&[]);
+            self.client.writer.queue_data(Stream::Input, &[]);
             self.shut = true;
         }
         self.client.writer.poll_drain(cx)

@@ -10,7 +10,7 @@
 
 mod attached;
 mod client;
-mod connection;
+pub(crate) mod connection;
 mod dial;
 mod exec;
 mod file;

@@ -125,7 +125,7 @@ impl FileWriter {
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), AgentError> {
         self.begin()?;
         for chunk in bytes.chunks(DATA_MAX) {
-            self.client.writer.queue_data(chunk);
+            self.client.writer.queue_data(Stream::Input, chunk);
             poll_fn(|cx| self.poll_sent(cx)).await?;
             self.sent += chunk.len() as u64;
         }
@@ -136,7 +136,7 @@ impl FileWriter {
     /// Ends the file and waits until it is in its place. Returns its size and the client.
     pub async fn finish(mut self) -> Result<(u64, Client), AgentError> {
         self.begin()?;
-        self.client.writer.queue_data(&[]);
+        self.client.writer.queue_data(Stream::Input, &[]);
         poll_fn(|cx| self.poll_sent(cx)).await?;
         match self.client.reader.reply().await? {
             Reply::Written { size } if size == self.sent => {

@@ -1,0 +1,246 @@
+//! The fake environment and its driver, seen from outside.
+
+use crate::agent::{Client, new_key};
+use crate::driver::{Driver, Environment};
+use crate::error::EnvironmentError;
+use crate::fake::pipe::pipe;
+use crate::fake::program::{Call, Program, Run, Script};
+use crate::fake::tree::Tree;
+use crate::id::{EnvironmentId, Generation};
+use crate::limits::{Enforced, ResourceLimits};
+use crate::observe::{EnvironmentEnd, HostReport, Observation};
+use crate::spec::EnvironmentSpec;
+use async_trait::async_trait;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tenure_protocol::Key;
+use tokio::io::DuplexStream;
+use tokio::sync::{mpsc, watch};
+
+/// Makes environments that exist in memory only.
+pub struct FakeDriver {
+    program: Arc<Program>,
+    enforced: Enforced,
+    failures: Mutex<Vec<EnvironmentError>>,
+    made: Mutex<Vec<Arc<FakeEnvironment>>>,
+}
+
+impl FakeDriver {
+    /// A driver in whose environments programs do what this closure says.
+    pub fn new(program: impl Fn(&Call) -> Script + Send + Sync + 'static) -> FakeDriver {
+        let (failures, made) = (Mutex::default(), Mutex::default());
+        FakeDriver { program: Arc::new(program), enforced: Enforced::ALL, failures, made }
+    }
+
+    /// The same on a host that enforces only these limits.
+    pub fn enforcing(self, enforced: Enforced) -> FakeDriver {
+        FakeDriver { enforced, ..self }
+    }
+
+    /// Lets the next creation fail.
+    pub fn fail_next(&self, error: EnvironmentError) {
+        locked(&self.failures).push(error);
+    }
+
+    /// The environment of this name, made last, whether it lives or not.
+    pub fn environment(&self, id: &EnvironmentId) -> Option<Arc<FakeEnvironment>> {
+        locked(&self.made).iter().rev().find(|made| made.id() == id).cloned()
+    }
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Driver for FakeDriver {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    async fn host(&self) -> HostReport {
+        let notes = vec!["nothing here is isolated: these environments exist in memory only".to_owned()];
+        HostReport { walls: Vec::new(), enforced: self.enforced, notes }
+    }
+
+    async fn create(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
+        spec.validate()?;
+        if let Some(error) = locked(&self.failures).pop() {
+            return Err(error);
+        }
+        let missing = self.enforced.missing();
+        if !missing.is_empty() && !spec.allow_unenforced {
+            return Err(EnvironmentError::Unenforced(missing));
+        }
+        let made = Arc::new(FakeEnvironment {
+            state: Arc::new(State::new(spec, self.program.clone())?),
+            enforced: self.enforced,
+        });
+        locked(&self.made).push(made.clone());
+        Ok(made)
+    }
+}
+
+/// An environment in memory.
+pub struct FakeEnvironment {
+    state: Arc<State>,
+    enforced: Enforced,
+}
+
+/// What the environment and the connections to its agent share.
+pub(super) struct State {
+    pub(super) spec: EnvironmentSpec,
+    pub(super) key: Key,
+    pub(super) program: Arc<Program>,
+    pub(super) tree: Mutex<Tree>,
+    pub(super) runs: Mutex<BTreeMap<String, Run>>,
+    pub(super) ports: Mutex<HashMap<u16, mpsc::UnboundedSender<DuplexStream>>>,
+    pub(super) deadline_boot_ms: Mutex<Option<u64>>,
+    pub(super) next_pid: AtomicU32,
+    limits: Mutex<ResourceLimits>,
+    frozen: watch::Sender<bool>,
+    end: watch::Sender<Option<EnvironmentEnd>>,
+}
+
+impl State {
+    fn new(spec: EnvironmentSpec, program: Arc<Program>) -> Result<State, EnvironmentError> {
+        Ok(State {
+            key: new_key()?,
+            program,
+            tree: Mutex::default(),
+            runs: Mutex::default(),
+            ports: Mutex::default(),
+            deadline_boot_ms: Mutex::new(spec.deadline_boot_ms),
+            next_pid: AtomicU32::new(2),
+            limits: Mutex::new(spec.limits),
+            frozen: watch::Sender::new(false),
+            end: watch::Sender::new(None),
+            spec,
+        })
+    }
+
+    /// Waits for the environment's end.
+    pub(super) async fn end(&self) -> EnvironmentEnd {
+        let mut end = self.end.subscribe();
+        // The sender lives in `self`, so the channel cannot close before the value comes.
+        end.wait_for(Option::is_some).await.ok().and_then(|end| *end).unwrap_or(EnvironmentEnd::Unknown)
+    }
+
+    /// Waits while the environment is frozen.
+    pub(super) async fn thawed(&self) {
+        let _ = self.frozen.subscribe().wait_for(|frozen| !frozen).await;
+    }
+
+    pub(super) fn finish(&self, how: EnvironmentEnd) -> EnvironmentEnd {
+        self.end.send_if_modified(|end| {
+            let first = end.is_none();
+            end.get_or_insert(how);
+            first
+        });
+        self.end.borrow().unwrap_or(how)
+    }
+
+    fn alive(&self) -> Result<(), EnvironmentError> {
+        if self.end.borrow().is_some() { Err(EnvironmentError::Gone) } else { Ok(()) }
+    }
+}
+
+impl FakeEnvironment {
+    /// Its files, to look at and to change behind its back.
+    pub fn tree(&self) -> MutexGuard<'_, Tree> {
+        locked(&self.state.tree)
+    }
+
+    /// Listens on a port inside: each connection that is dialled comes out here.
+    pub fn listen(&self, port: u16) -> mpsc::UnboundedReceiver<DuplexStream> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        locked(&self.state.ports).insert(port, sender);
+        receiver
+    }
+
+    /// The hard deadline it was last given. It does not act on it, having no clock.
+    pub fn deadline_boot_ms(&self) -> Option<u64> {
+        *locked(&self.state.deadline_boot_ms)
+    }
+
+    /// Its limits as they are now.
+    pub fn limits(&self) -> ResourceLimits {
+        *locked(&self.state.limits)
+    }
+
+    /// It dies, as if something had killed it.
+    pub fn die(&self, how: EnvironmentEnd) {
+        self.state.finish(how);
+    }
+}
+
+#[async_trait]
+impl Environment for FakeEnvironment {
+    fn id(&self) -> &EnvironmentId {
+        &self.state.spec.id
+    }
+
+    fn generation(&self) -> Generation {
+        self.state.spec.generation
+    }
+
+    fn enforced(&self) -> Enforced {
+        self.enforced
+    }
+
+    async fn connect(&self) -> Result<Client, EnvironmentError> {
+        self.state.alive()?;
+        let (ours, theirs, files) = pipe();
+        let state = self.state.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = crate::fake::agent::serve(&state, theirs, files) => {}
+                _ = state.end() => {}
+            }
+        });
+        let client = Client::handshake(Box::new(ours), &self.state.key, self.id(), self.generation()).await;
+        // A connection that breaks because the environment ended says so.
+        client.map_err(|error| self.state.alive().err().unwrap_or(error.into()))
+    }
+
+    async fn observe(&self) -> Result<Observation, EnvironmentError> {
+        self.state.alive()?;
+        let running = locked(&self.state.runs).values().filter(|run| run.seen.borrow().ended.is_none()).count();
+        Ok(Observation {
+            pids: Some(running as u64 + 1),
+            disk_limit_bytes: self.enforced.disk.then(|| self.limits().disk_bytes),
+            frozen: *self.state.frozen.borrow(),
+            ..Observation::default()
+        })
+    }
+
+    async fn freeze(&self) -> Result<(), EnvironmentError> {
+        self.state.alive()?;
+        self.state.frozen.send_replace(true);
+        Ok(())
+    }
+
+    async fn thaw(&self) -> Result<(), EnvironmentError> {
+        self.state.alive()?;
+        self.state.frozen.send_replace(false);
+        Ok(())
+    }
+
+    async fn set_limits(&self, limits: &ResourceLimits) -> Result<(), EnvironmentError> {
+        self.state.alive()?;
+        limits.validate()?;
+        *locked(&self.state.limits) = *limits;
+        Ok(())
+    }
+
+    async fn wait_end(&self) -> EnvironmentEnd {
+        self.state.end().await
+    }
+
+    async fn destroy(&self, _grace: Duration) -> Result<EnvironmentEnd, EnvironmentError> {
+        let frozen = *self.state.frozen.borrow();
+        Ok(self.state.finish(if frozen { EnvironmentEnd::Killed(9) } else { EnvironmentEnd::Exited(0) }))
+    }
+}
