@@ -49,8 +49,8 @@ const PURE: &[(&str, &[&str])] = &[
     ("tenure-session", EFFECTS),
     ("tenure-journal", EFFECTS),
     ("tenure-agent", &["tokio", "async-std", "smol", "mio", "axum", "hyper", "rusqlite"]),
-    ("tenure-environment", &["axum", "hyper", "rusqlite", "rustix", "nix", "seccompiler"]),
-    ("tenure-engine", &["axum", "hyper", "clap", "rusqlite", "rustix", "nix", "seccompiler"]),
+    ("tenure-environment", &["axum", "hyper", "rusqlite", "nix", "seccompiler"]),
+    ("tenure-engine", &["axum", "hyper", "clap", "rusqlite", "nix", "seccompiler"]),
 ];
 
 /// Runtimes, databases, HTTP, clocks and Linux calls: what a pure crate does not know.

@@ -62,7 +62,9 @@ fn run(arguments: &[String]) -> Result<bool> {
     if let Some(unknown) = names.iter().find(|name| !CHECKS.iter().any(|(known, _)| known == name)) {
         bail!("no check is called `{unknown}`\n{USAGE}");
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies inside the workspace")?;
+    // As Cargo says now, not as it was when this was compiled: checkouts may share a target directory.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run it as `cargo xtask`")?;
+    let root = Path::new(&manifest).parent().context("xtask lies inside the workspace")?;
     let house = House { tree: Tree::read(root)?, graph: Graph::read(root)? };
     let mut clean = true;
     for (name, check) in CHECKS.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|wanted| wanted == name))
