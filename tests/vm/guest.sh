@@ -1,0 +1,135 @@
+#!/bin/bash
+# What is proved in the virtual machine: the kernel's gifts, the program from the outside, and the test executables —
+# each as root and as an ordinary user with a delegated subtree.
+. /vm/checks.sh
+
+# One run of the program: its status must be CODE and its output must match PATTERN (empty: any).
+expect() { # name, user, seconds, code, pattern, command…
+    local name="$1" user="$2" limit code="$4" pattern="$5" status
+    limit=$(seconds "$3")
+    shift 5
+    run_as "$user" "$limit" "$@"
+    status=$?
+    if [ $status != "$code" ]; then
+        echo "status $status instead of $code" >>"$OUT/all"
+        fail "$user: $name"
+    elif [ -n "$pattern" ] && ! grep -qiE -e "$pattern" "$OUT/all"; then
+        echo "no line matches: $pattern" >>"$OUT/all"
+        fail "$user: $name"
+    else
+        pass "$user: $name"
+    fi
+}
+
+json_check() { # user, data directory
+    run_as "$1" "$(seconds 30)" /vm/tenure --data-dir "$2" run --json -- /bin/sh -c 'exit 7'
+    local status=$?
+    if [ $status = 7 ] && python3 -c 'import json, sys; json.load(sys.stdin)' <"$OUT/stdout" 2>>"$OUT/all"; then
+        pass "$1: run --json prints one JSON document and passes the code on"
+    else
+        echo "status $status instead of 7" >>"$OUT/all"
+        fail "$1: run --json prints one JSON document and passes the code on"
+    fi
+}
+
+FORKS='
+import os, time
+n = 0
+try:
+    while n < 500:
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+        n += 1
+except OSError:
+    pass
+print("bounded" if 3 < n < 32 else "not bounded", n)
+'
+HOG='b = b"x" * (512 << 20); print("survived")'
+FILL='dd if=/dev/zero of=fill bs=1M count=256; s=$(stat -c %s fill); [ "$s" -gt 8000000 ] && [ "$s" -le 67108864 ] && echo bounded'
+
+smoke() { # user, data directory
+    local tenure=(/vm/tenure --data-dir "$2")
+    expect "doctor names cgroup v2" "$1" 30 0 'cgroup.*v?2' "${tenure[@]}" doctor
+    expect "run passes success on" "$1" 30 0 '' "${tenure[@]}" run -- /bin/true
+    expect "run passes the code on" "$1" 30 7 '' "${tenure[@]}" run -- /bin/sh -c 'exit 7'
+    expect "run passes output on" "$1" 30 0 '^hello$' "${tenure[@]}" run -- /bin/echo hello
+    json_check "$@"
+    expect "a memory hog ends with 137, out of memory" "$1" 60 137 'out of memory' \
+        "${tenure[@]}" run --memory 64M -- python3 -c "$HOG"
+    expect "forks are bounded by --pids" "$1" 60 0 '^bounded' "${tenure[@]}" run --pids 32 -- python3 -c "$FORKS"
+    expect "a disk filler is bounded by --disk" "$1" 60 0 '^bounded' "${tenure[@]}" run --disk 64M -- /bin/sh -c "$FILL"
+    bomb "$@"
+    left_over "$@"
+}
+
+# A real bomb: the machine must be free again afterwards, whatever the code.
+bomb() { # user, data directory
+    run_as "$1" "$(seconds 60)" /vm/tenure --data-dir "$2" run --pids 32 --timeout 5s -- /bin/sh -c 'f() { f | f & }; f; sleep 60'
+    local status=$? processes
+    processes=$(ls -d /proc/[0-9]* | wc -l)
+    if [ $status != 0 ] && [ $status != 124 -o -s "$OUT/all" ] && [ "$processes" -lt 150 ]; then
+        pass "$1: a fork bomb ends at its timeout (code $status)"
+    else
+        echo "status $status, $processes processes afterwards" >>"$OUT/all"
+        fail "$1: a fork bomb ends at its timeout"
+    fi
+}
+
+# From the kernel's own tables, not from the program's.
+left_over() { # user, data directory
+    {
+        grep -F " $2" /proc/mounts | sed 's/^/mount: /'
+        losetup -a | sed 's/^/loop device: /'
+        find /sys/fs/cgroup -type d -iname '*tenure*' | sed 's/^/cgroup: /'
+        ps -eo pid=,args= | awk '$2 ~ /tenure/ { print "process: " $0 }'
+    } >"$OUT/all"
+    if [ -s "$OUT/all" ]; then fail "$1: nothing is left over"; else pass "$1: nothing is left over"; fi
+}
+
+# The program may still lack a command that these checks are about.
+smoke_all() {
+    if ! /vm/tenure run --help >/dev/null 2>&1; then
+        skip "the program from the outside: this tenure has no command run"
+        return
+    fi
+    smoke root /data/root/tenure
+    smoke root /data-btrfs/root/tenure
+    smoke user /data/user/tenure
+}
+
+# Runs one test executable; each of its tests counts. A test that says "skipped: …" counts as skipped.
+test_run() { # user, name, executable, directory
+    local status passed failed skipped ignored
+    run_as "$1" "$(seconds 120)" env -C "$4" CARGO_MANIFEST_DIR="$4" TENURE_TEST_VM=1 "$3" --show-output --test-threads 2
+    status=$?
+    read -r passed failed ignored < <(sed -n \
+        's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) ignored.*/\1 \2 \3/p' "$OUT/stdout")
+    skipped=$(grep -c '^skipped:' "$OUT/all")
+    grep '^skipped:' "$OUT/all" | sort | uniq -c | sed "s|^ *\([0-9]*\) skipped:|SKIP $1: $2: \1 ×|"
+    if [ $status = 0 ] && [ -n "$passed" ]; then
+        echo "PASS $1: $2: $passed passed, $ignored ignored, of those passed $skipped skipped themselves"
+    else
+        [ -n "$passed" ] && grep -E '^test .* FAILED' "$OUT/stdout"
+        tail -n 60 "$OUT/all" | sed 's/^/     | /'
+        echo "FAIL $1: $2: status $status"
+        [ "${failed:-0}" -gt 0 ] || failed=1
+    fi
+    PASSED=$((PASSED + ${passed:-0} - skipped))
+    FAILED=$((FAILED + ${failed:-0}))
+    SKIPPED=$((SKIPPED + skipped + ${ignored:-0}))
+}
+
+tests_all() {
+    local name executable directory
+    while IFS=$'\t' read -r name executable directory; do
+        [[ "$name" == *"$VM_FILTER"* ]] || continue
+        test_run root "$name" "$executable" "$directory" </dev/null
+        test_run user "$name" "$executable" "$directory" </dev/null
+    done </vm/tests
+}
+
+. /vm/probe.sh
+smoke_all
+tests_all
+verdict
