@@ -34,9 +34,14 @@ const ANY: &[&str] = &["*"];
 const RESERVED: &[(&[&str], &[&str], &str)] = &[
     (&["rusqlite", "libsqlite3-sys"], &["tenure-sqlite"], "SQL stays behind the store's port"),
     (
-        &["libc", "nix", "rustix", "seccompiler"],
+        &["libc", "nix", "seccompiler"],
         &["tenure-linux", "tenure-agent", "bench", "torture"],
         "Linux calls stay in the walls and in the agent",
+    ),
+    (
+        &["rustix"],
+        &["tenure-linux", "tenure-agent", "tenure", "bench", "torture"],
+        "Linux calls stay in the walls and in the agent; the binary has its caller's terminal",
     ),
     (&["axum", "hyper", "tower-http", "utoipa"], &["tenure-api", "tenure", "bench"], "HTTP stays in the door"),
     (&["clap", "clap_complete"], &["tenure", "bench", "torture"], "only programs have command lines"),
