@@ -1,7 +1,7 @@
 //! What can be seen of an environment and of its host from outside.
 
 use crate::limits::Enforced;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What the host's kernel says of one environment now. `None` where this host cannot say; never a guess.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -31,7 +31,7 @@ pub struct Observation {
 }
 
 /// How an environment ended: what the kernel said of its first process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "value", rename_all = "snake_case")]
 pub enum EnvironmentEnd {
     /// It exited with this code.
