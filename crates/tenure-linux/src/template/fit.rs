@@ -31,6 +31,8 @@ pub(super) struct Outcome {
 /// Makes sure of all that the walls and the tenant count on.
 pub(super) fn fit(tree: &Tree) -> Result<(), TemplateError> {
     let places = [
+        // Whoever made it: everybody must be able to pass through it.
+        ("", Attributes::root(0o755)),
         ("dev", Attributes::root(0o755)),
         ("proc", Attributes::root(0o555)),
         ("sys", Attributes::root(0o555)),

@@ -28,14 +28,19 @@
 //! | [`Source::Directory`] | `directory` | a root tree, copied |
 //! | [`Source::OciLayout`], [`Source::OciArchive`] | `oci`, `layer` | an image: verified blob by blob, unpacked layer by layer |
 
+mod blobs;
+mod directory;
 mod error;
 mod fit;
 mod host;
+mod layer;
 mod lock;
 mod manifest;
+mod oci;
 mod source;
 mod stage;
 mod store;
+mod stream;
 mod tree;
 
 pub use error::TemplateError;

@@ -4,7 +4,7 @@ use super::fit::{self, Outcome};
 use super::lock::{self, LOCK};
 use super::manifest::{MANIFEST_FORMAT, Manifest, Settings};
 use super::tree::Tree;
-use super::{Source, TemplateError, host};
+use super::{Source, TemplateError, directory, host, oci};
 use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -96,8 +96,10 @@ pub(super) fn stage(
     check_settings(&settings)?;
     let outcome = match source {
         Source::Host => host::build(tree, &options.host_root)?,
-        Source::Directory(_) | Source::OciLayout { .. } | Source::OciArchive { .. } => {
-            return Err(TemplateError::image("only the host can be a source as yet"));
+        Source::Directory(path) => directory::copy(tree, path, workshop.path(), options.bounds)?,
+        Source::OciLayout { path, tag } => oci::unpack_layout(tree, path, tag.as_deref(), options.bounds)?,
+        Source::OciArchive { path, tag } => {
+            oci::unpack_archive(tree, path, tag.as_deref(), options.bounds, workshop.path())?
         }
     };
     fit::fit(tree)?;

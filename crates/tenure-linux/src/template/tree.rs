@@ -18,6 +18,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Deepest path. Trees are copied and removed with one descriptor per floor.
 pub(super) const DEPTH_MAX: usize = 256;
+/// The same for removing: writing through a link may reach a little deeper.
+const REMOVE_DEPTH_MAX: usize = DEPTH_MAX + 4;
 /// The tenant's user and group number.
 pub(super) const TENANT: u32 = 1000;
 
@@ -146,21 +148,10 @@ impl Tree {
             if there.is_some_and(|there| (there.st_dev, there.st_ino) == (target.st_dev, target.st_ino)) {
                 return Ok(());
             }
-            remove_at(&new_parent, new_name, DEPTH_MAX)?;
+            remove_at(&new_parent, new_name, REMOVE_DEPTH_MAX)?;
             rustix::fs::linkat(&parent, name, &new_parent, new_name, AtFlags::empty())
         };
         make().map_err(self.io("create the hard link", path))
-    }
-
-    /// Sets the time of the last change, of whatever `path` is.
-    pub(super) fn set_time(&self, path: &Path, seconds: i64, nanoseconds: u32) -> Result<(), TemplateError> {
-        let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
-        let times = Timestamps { last_access: time, last_modification: time };
-        let set = || match path.file_name() {
-            Some(name) => rustix::fs::utimensat(self.existing_parent(path)?, name, &times, AtFlags::SYMLINK_NOFOLLOW),
-            None => rustix::fs::futimens(&self.root, &times),
-        };
-        set().map_err(self.io("set the time of", path))
     }
 
     /// Opens `path` for reading, if it is a regular file; links are followed inside of the tree.
@@ -186,7 +177,7 @@ impl Tree {
         let remove = || {
             let name = path.file_name().ok_or(Errno::BUSY)?;
             match self.open_real_dir(path.parent().unwrap_or(Path::new(""))) {
-                Ok(parent) => remove_at(&parent, name, DEPTH_MAX),
+                Ok(parent) => remove_at(&parent, name, REMOVE_DEPTH_MAX),
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -197,7 +188,7 @@ impl Tree {
     /// Removes all that is in the directory `path`, if it is one. Follows no link.
     pub(super) fn clear(&self, path: &Path) -> Result<(), TemplateError> {
         let clear = || match self.open_real_dir(path) {
-            Ok(dir) => clear_dir(&dir, DEPTH_MAX),
+            Ok(dir) => clear_dir(&dir, REMOVE_DEPTH_MAX),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
             Err(error) => Err(error),
         };
@@ -226,7 +217,7 @@ impl Tree {
     fn vacate<'p>(&self, path: &'p Path) -> rustix::io::Result<(OwnedFd, &'p OsStr)> {
         let name = path.file_name().ok_or(Errno::ISDIR)?;
         let parent = self.parent(path)?;
-        remove_at(&parent, name, DEPTH_MAX)?;
+        remove_at(&parent, name, REMOVE_DEPTH_MAX)?;
         Ok((parent, name))
     }
 
@@ -311,6 +302,11 @@ fn openat2<F: AsFd>(root: F, path: &Path, flags: OFlags, resolve: ResolveFlags) 
             done => return done,
         }
     }
+}
+
+/// Sets the time of the last change.
+pub(super) fn set_time<F: AsFd>(file: F, time: Timespec) -> rustix::io::Result<()> {
+    rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })
 }
 
 /// Opens the directory `name`, which must not be a link.
