@@ -1,4 +1,5 @@
 //! Who is let in: the handshake against impostors.
+#![allow(clippy::unwrap_used, reason = "these are tests: a panic is how one fails")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Everything from inside is hostile: whatever an agent says, and wherever it stops, the client answers with an error or a bounded value.
+#![allow(clippy::unwrap_used, reason = "these are tests: a panic is how one fails")]
 
 mod support;
 
