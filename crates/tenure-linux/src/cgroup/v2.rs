@@ -1,0 +1,126 @@
+//! Control groups version 2: one tree, in which a group passes controllers on to those below it.
+
+use super::discover::V2Layout;
+use super::{AGENT_PIDS, Dirs, PATIENCE, read_keyed, read_number, write};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tenure_environment::{Observation, ResourceLimits};
+
+const CPU_PERIOD_US: u64 = 100_000;
+const WANTED: [&str; 3] = ["memory", "cpu", "pids"];
+/// Where the manager moves itself if its own group is to pass controllers on.
+const MANAGER_LEAF: &str = "tenure-manager";
+
+/// Makes the instance's group where controllers can be passed on: below our own group, or as root at the top.
+pub fn create_parent(layout: &V2Layout, name: &str) -> Option<Dirs> {
+    let own = delegable(&layout.own);
+    let base = if own { &layout.own } else { &layout.mount };
+    enable_controllers(base);
+    let dir = base.join(name);
+    match std::fs::create_dir(&dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return None,
+        _ => {}
+    }
+    enable_controllers(&dir);
+    Some(dirs_of(&dir))
+}
+
+/// The group's directory under each controller that reaches the groups below it. Freezing needs no controller.
+fn dirs_of(dir: &Path) -> Dirs {
+    let passed_on = std::fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default();
+    let has = |controller: &str| passed_on.split_whitespace().any(|word| word == controller).then(|| dir.to_path_buf());
+    Dirs { memory: has("memory"), cpu: has("cpu"), pids: has("pids"), freezer: Some(dir.to_path_buf()) }
+}
+
+/// Whether our own group can pass controllers on. The top of the tree always can; another must hold no process of its own, so a manager that is
+/// alone in it (a service with delegation) moves into a leaf.
+fn delegable(own: &Path) -> bool {
+    if !own.join("cgroup.type").exists() {
+        return true;
+    }
+    if own.file_name().is_some_and(|name| name == MANAGER_LEAF) {
+        return false;
+    }
+    let processes = std::fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default();
+    // The keeper runs this; its parent is the manager.
+    let ours = [std::process::id().to_string(), std::os::unix::process::parent_id().to_string()];
+    let leaf = own.join(MANAGER_LEAF);
+    if !processes.lines().all(|line| ours.iter().any(|pid| pid == line)) || std::fs::create_dir_all(&leaf).is_err() {
+        return false;
+    }
+    processes.lines().all(|pid| write(&leaf.join("cgroup.procs"), pid).is_ok())
+}
+
+/// Passes on every controller that is there, one by one: a missing one must not cost the others.
+fn enable_controllers(dir: &Path) {
+    for controller in WANTED {
+        let _ = write(&dir.join("cgroup.subtree_control"), &format!("+{controller}"));
+    }
+}
+
+/// The groups of instances that are there, below our own group, the one above it, or at the top.
+pub fn instances(layout: &V2Layout, prefix: &str) -> Vec<(String, Dirs)> {
+    let mut bases: Vec<PathBuf> = vec![layout.own.clone(), layout.mount.clone()];
+    bases.extend(layout.own.parent().filter(|up| up.starts_with(&layout.mount)).map(Path::to_path_buf));
+    bases.sort();
+    bases.dedup();
+    bases
+        .iter()
+        .flat_map(|base| std::fs::read_dir(base).into_iter().flatten().flatten())
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .filter(|(name, path)| name.starts_with(prefix) && path.is_dir())
+        .map(|(name, path)| {
+            let everywhere = Some(path);
+            (name, Dirs { memory: everywhere.clone(), cpu: everywhere.clone(), pids: everywhere.clone(), freezer: everywhere })
+        })
+        .collect()
+}
+
+pub fn set_limits(dirs: &Dirs, limits: &ResourceLimits) -> io::Result<()> {
+    if let Some(dir) = &dirs.memory {
+        write(&dir.join("memory.max"), &limits.memory_bytes.to_string())?;
+        let swap = dir.join("memory.swap.max");
+        if swap.exists() {
+            write(&swap, "0")?;
+        }
+    }
+    if let Some(dir) = &dirs.cpu {
+        let quota_us = u64::from(limits.cpu_millis) * CPU_PERIOD_US / 1000;
+        write(&dir.join("cpu.max"), &format!("{quota_us} {CPU_PERIOD_US}"))?;
+    }
+    if let Some(dir) = &dirs.pids {
+        write(&dir.join("pids.max"), &(u64::from(limits.pids) + AGENT_PIDS).to_string())?;
+    }
+    Ok(())
+}
+
+pub fn set_frozen(dir: &Path, frozen: bool) -> io::Result<()> {
+    write(&dir.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
+    let until = Instant::now() + PATIENCE;
+    while read_keyed(&dir.join("cgroup.events"), "frozen") != Some(frozen.into()) {
+        if Instant::now() >= until {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+pub fn observe(dirs: &Dirs) -> Observation {
+    let memory = |name: &str| dirs.memory.as_ref().map(|dir| dir.join(name));
+    let cpu_us = |key: &str| dirs.cpu.as_ref().and_then(|dir| read_keyed(&dir.join("cpu.stat"), key));
+    let pids = |name: &str| dirs.pids.as_ref().map(|dir| dir.join(name));
+    Observation {
+        memory_bytes: memory("memory.current").and_then(|file| read_number(&file)),
+        memory_peak_bytes: memory("memory.peak").and_then(|file| read_number(&file)),
+        memory_limit_hits: memory("memory.events").and_then(|file| read_keyed(&file, "max")),
+        oom_kills: memory("memory.events").and_then(|file| read_keyed(&file, "oom_kill")),
+        pids: pids("pids.current").and_then(|file| read_number(&file)).map(|n| n.saturating_sub(AGENT_PIDS)),
+        pids_refused: pids("pids.events").and_then(|file| read_keyed(&file, "max")),
+        cpu_ms: cpu_us("usage_usec").map(|us| us / 1000),
+        cpu_throttled_ms: cpu_us("throttled_usec").map(|us| us / 1000),
+        frozen: dirs.freezer.as_ref().and_then(|dir| read_number(&dir.join("cgroup.freeze"))) == Some(1),
+        ..Observation::default()
+    }
+}

@@ -1,0 +1,172 @@
+//! One environment, as its manager holds it.
+
+use crate::cgroup::Group;
+use crate::keeper::{Berth, Created, KeeperClient, Life, SOCKET_NAME};
+use crate::storage::{Volume, btrfs};
+use crate::transport::AgentStream;
+use async_trait::async_trait;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tenure_environment::agent::Client;
+use tenure_environment::{
+    AgentError, Enforced, Environment, EnvironmentEnd, EnvironmentError, EnvironmentId, EnvironmentSpec, Generation, Observation,
+    ResourceLimits,
+};
+use tenure_protocol::Key;
+use tokio::sync::watch;
+
+/// How long an agent that has nothing else to do may take to answer.
+const AGENT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long after the kill everything must be gone (TM-7).
+const CLEAN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// An environment behind Linux walls.
+pub struct LinuxEnvironment {
+    id: EnvironmentId,
+    generation: AtomicU64,
+    key: Key,
+    berth: Berth,
+    keeper: Arc<KeeperClient>,
+    life: watch::Receiver<Life>,
+    volume_dir: File,
+    /// Names the agent's process for as long as this lives.
+    _pidfd: OwnedFd,
+    /// Keeps the template's version from being removed.
+    _template: OwnedFd,
+}
+
+impl LinuxEnvironment {
+    /// Takes over what the keeper made. It is not bound yet.
+    pub(crate) fn new(id: EnvironmentId, key: Key, created: Created, template: OwnedFd, keeper: Arc<KeeperClient>) -> LinuxEnvironment {
+        LinuxEnvironment {
+            id,
+            generation: AtomicU64::new(Generation::UNBOUND.0),
+            key,
+            berth: created.berth,
+            keeper,
+            life: created.life,
+            volume_dir: created.volume_dir.into(),
+            _pidfd: created.pidfd,
+            _template: template,
+        }
+    }
+
+    /// Gives it to its session: generation, deadline, variables. Once.
+    pub(crate) async fn bind(&self, spec: &EnvironmentSpec, env: std::collections::BTreeMap<String, String>) -> Result<(), EnvironmentError> {
+        let mut client = self.connect().await?;
+        within(AGENT_PATIENCE, client.bind(spec.generation, spec.deadline_boot_ms, env)).await?;
+        self.generation.store(spec.generation.0, Ordering::Release);
+        Ok(())
+    }
+
+    fn group(&self) -> &Group {
+        &self.berth.group
+    }
+
+    fn volume(&self) -> &Volume {
+        &self.berth.volume
+    }
+
+    /// Where it is on the host, for tests and for people.
+    pub fn berth(&self) -> &Berth {
+        &self.berth
+    }
+
+    async fn until(&self, patience: Duration, reached: impl Fn(&Life) -> bool) -> Result<Life, EnvironmentError> {
+        let mut life = self.life.clone();
+        match tokio::time::timeout(patience, life.wait_for(|life| reached(life))).await {
+            Ok(Ok(life)) => Ok(life.clone()),
+            // The keeper is gone, and its environments with it.
+            Ok(Err(_)) => Ok(Life::Ended(self.life.borrow().end().unwrap_or(EnvironmentEnd::Unknown))),
+            Err(_elapsed) => Err(EnvironmentError::Timeout),
+        }
+    }
+}
+
+async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, AgentError>>) -> Result<T, EnvironmentError> {
+    Ok(tokio::time::timeout(patience, work).await.map_err(|_elapsed| EnvironmentError::Timeout)??)
+}
+
+#[async_trait]
+impl Environment for LinuxEnvironment {
+    fn id(&self) -> &EnvironmentId {
+        &self.id
+    }
+
+    fn generation(&self) -> Generation {
+        Generation(self.generation.load(Ordering::Acquire))
+    }
+
+    fn enforced(&self) -> Enforced {
+        self.berth.enforced
+    }
+
+    async fn connect(&self) -> Result<Client, EnvironmentError> {
+        if self.life.borrow().end().is_some() {
+            return Err(EnvironmentError::Gone);
+        }
+        let connecting = async {
+            let stream = AgentStream::connect(&self.berth.socket_dir, SOCKET_NAME).await?;
+            Client::handshake(Box::new(stream), &self.key, &self.id, self.generation()).await
+        };
+        within(AGENT_PATIENCE, connecting).await
+    }
+
+    async fn observe(&self) -> Result<Observation, EnvironmentError> {
+        let mut seen = self.group().observe();
+        if self.volume().limited {
+            let (used, limit) = btrfs::usage(&self.volume_dir)?;
+            (seen.disk_bytes, seen.disk_limit_bytes) = (Some(used), limit);
+        }
+        Ok(seen)
+    }
+
+    async fn freeze(&self) -> Result<(), EnvironmentError> {
+        let group = self.group().clone();
+        blocking(move || group.freeze()).await
+    }
+
+    async fn thaw(&self) -> Result<(), EnvironmentError> {
+        let group = self.group().clone();
+        blocking(move || group.thaw()).await
+    }
+
+    async fn set_limits(&self, limits: &ResourceLimits) -> Result<(), EnvironmentError> {
+        limits.validate()?;
+        self.group().set_limits(limits)?;
+        if self.volume().limited {
+            btrfs::set_limit(&self.volume_dir, limits.disk_bytes)?;
+        }
+        Ok(())
+    }
+
+    async fn wait_end(&self) -> EnvironmentEnd {
+        let mut life = self.life.clone();
+        let end = life.wait_for(|life| life.end().is_some()).await.ok().and_then(|life| life.end());
+        end.unwrap_or(EnvironmentEnd::Unknown)
+    }
+
+    async fn destroy(&self, grace: Duration) -> Result<EnvironmentEnd, EnvironmentError> {
+        // A frozen environment hears nothing: it is killed without a grace, before it is thawed.
+        if !grace.is_zero() && !self.group().observe().frozen {
+            let told = async { self.connect().await?.shutdown(grace.as_millis() as u64).await.map_err(EnvironmentError::from) };
+            if tokio::time::timeout(AGENT_PATIENCE.min(grace), told).await.is_ok_and(|told| told.is_ok()) {
+                let _ = self.until(grace + Duration::from_millis(200), |life| life.end().is_some()).await;
+            }
+        }
+        if self.life.borrow().end().is_none() {
+            self.keeper.kill(&self.berth.name).await?;
+        }
+        match self.until(CLEAN_PATIENCE, |life| matches!(life, Life::Cleaned(..))).await? {
+            Life::Cleaned(_, Some(problem)) => Err(EnvironmentError::Unavailable(format!("left over: {problem}"))),
+            life => Ok(life.end().unwrap_or(EnvironmentEnd::Unknown)),
+        }
+    }
+}
+
+async fn blocking(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<(), EnvironmentError> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?.map_err(EnvironmentError::Io)
+}

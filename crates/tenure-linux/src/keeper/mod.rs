@@ -1,0 +1,29 @@
+//! The keeper: the process that makes environments, is the parent of their agents, and reaps them.
+//!
+//! ```text
+//! manager ── socket ── keeper ─┬─ stem       waits in a fresh control group with a blank volume: one berth
+//!                              ├─ stem       told what to build, it clones the agent as its sibling, and ends
+//!                              ├─ agent      PID 1 of an environment
+//!                              └─ cleaner    takes down a berth whose agent has ended
+//! ```
+//!
+//! It is forked before the manager starts any thread, and has one thread itself: cloning from a process with several can deadlock. It never
+//! waits for a disk or the kernel: what may take time is done by a stem or a cleaner. A berth is made ahead of time because the first write to a
+//! `cgroup.procs` after some quiet takes 5 to 15 ms.
+//!
+//! It works in a mount namespace of its own, in which alone the storage pool is mounted.
+
+mod berth;
+mod client;
+mod clean;
+mod ground;
+mod serve;
+mod start;
+mod stem;
+mod wire;
+
+pub use crate::walls::order::Order;
+pub use berth::{Berth, SOCKET_NAME};
+pub use client::{Created, KeeperClient, Life};
+pub use start::{KeeperProcess, Settings, start};
+pub use wire::Host;

@@ -1,0 +1,161 @@
+//! Starting a keeper: what it inherits, what it leaves behind, what it readies before it serves.
+
+use super::clean;
+use super::ground::{Ground, Side};
+use super::serve::Keeper;
+use super::wire::{self, Host};
+use crate::cgroup::{Layout, Parent};
+use crate::instance::{Instance, group_name};
+use crate::process::KEEPER_NAME;
+use crate::storage::{Volumes, pool};
+use crate::sys::{self, Cloned};
+use crate::walls::init::Shared;
+use crate::walls::mounts;
+use crate::walls::privilege::Privilege;
+use crate::walls::root::Masked;
+use crate::walls::seccomp::Filters;
+use crate::walls::step::{Failed, Named, Step};
+use rustix::fs::{MemfdFlags, SealFlags};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// The agent, linked statically, carried in every program that can start a keeper.
+static AGENT_IMAGE: &[u8] = include_bytes!(env!("TENURE_AGENT_IMAGE"));
+
+/// How a keeper works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The data directory; its pool is shared by all instances in it.
+    pub data_dir: PathBuf,
+    /// Whether the keeper ends everything when its manager is gone, and every agent when its keeper is.
+    pub dies_with_manager: bool,
+    /// How many berths wait for an order.
+    pub berths_ready: usize,
+    /// Whether one environment is all that will ever be asked for.
+    pub only_one: bool,
+    /// The size of the storage pool, if this start makes it.
+    pub pool_bytes: Option<u64>,
+    /// Use plain directories even where a pool could be had.
+    pub plain_storage: bool,
+}
+
+/// A running keeper, as its starter has it.
+#[derive(Debug)]
+pub struct KeeperProcess {
+    /// The manager's end of their socket.
+    pub socket: OwnedFd,
+    /// Its process ID.
+    pub pid: i32,
+    /// Names exactly this process.
+    pub pidfd: OwnedFd,
+    /// How it works.
+    pub settings: Settings,
+}
+
+/// Forks a keeper for a new instance. The caller must have one thread only.
+pub fn start(settings: Settings) -> io::Result<KeeperProcess> {
+    let instance = Instance::create(&settings.data_dir)?;
+    let (ours, its) = wire::pair()?;
+    #[allow(unsafe_code)]
+    // SAFETY: the caller's promise: one thread.
+    match unsafe { sys::fork() }? {
+        Cloned::Parent { pid, pidfd } => Ok(KeeperProcess { socket: ours, pid, pidfd, settings }),
+        Cloned::Child => {
+            drop(ours);
+            let code = match run(&settings, instance, its) {
+                Ok(()) => 0,
+                Err(_) => 1,
+            };
+            sys::exit_now(code)
+        }
+    }
+}
+
+fn run(settings: &Settings, instance: Instance, manager: OwnedFd) -> Step<()> {
+    detach().step("keeper")?;
+    let (ground, host, sweep) = match prepare(settings, instance) {
+        Ok(prepared) => prepared,
+        Err(failed) => {
+            let _ = wire::send(&manager, &wire::Answer::Unable(failed.clone()), &[]);
+            return Err(failed);
+        }
+    };
+    wire::send(&manager, &wire::Answer::Up(host), &[]).step("talk to the manager")?;
+    Keeper::new(ground, manager, settings, sweep).serve().step("keeper")
+}
+
+/// Leaves the manager's terminal, signals and name.
+fn detach() -> io::Result<()> {
+    rustix::process::setsid()?;
+    sys::ignore_terminal_signals()?;
+    Ok(sys::name_process(KEEPER_NAME)?)
+}
+
+fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)> {
+    let privilege = Privilege::of_this_process();
+    if !privilege.single_id() {
+        mounts::leave_host_namespace().step("mount namespace")?;
+    }
+    let (pool, pool_problem) = mount_pool(settings, privilege);
+    let volumes_of = |uuid: &str| match &pool {
+        Some(pool) => Volumes::Pool(pool.join(uuid)),
+        None => Volumes::Plain(settings.data_dir.join("instances").join(uuid).join("volumes")),
+    };
+    let volumes = volumes_of(&instance.uuid).open().step("volumes")?;
+    let groups = Parent::create(&Layout::of_this_host(), &group_name(&instance.uuid));
+    let host = Host {
+        groups: groups.describe().to_owned(),
+        enforced: tenure_environment::Enforced { disk: volumes.limited(), pids: true, ..groups.enforced() },
+        freezes: groups.freezes(),
+        storage: if pool.is_some() { "btrfs pool" } else { "plain directories" }.to_owned(),
+        pool_problem,
+    };
+    let shared = Shared {
+        agent: agent_image().step("agent image")?,
+        filters: Filters::compile().map_err(|error| Failed::new("system call filter", error))?,
+        masked: Masked::of_this_kernel().step("read /proc")?,
+        privilege,
+        stage: instance.stage().join("root"),
+    };
+    // What the dead left is taken down beside the first orders, not before them.
+    let time_namespace = Path::new("/proc/self/ns/time").exists();
+    let ground = Ground { shared, groups, volumes, instance, time_namespace };
+    let sweep = ground.beside(|| clean::dead_instances(&settings.data_dir, volumes_of).map(drop)).step("clean up")?;
+    Ok((ground, host, sweep))
+}
+
+fn mount_pool(settings: &Settings, privilege: Privilege) -> (Option<PathBuf>, Option<String>) {
+    if settings.plain_storage {
+        return (None, Some("plain storage was asked for".into()));
+    }
+    if privilege.single_id() {
+        return (None, Some("a storage pool needs root".into()));
+    }
+    match pool::mount_pool(&settings.data_dir, settings.pool_bytes) {
+        Ok(pool) => (Some(pool), None),
+        Err(error) => (None, Some(error.to_string())),
+    }
+}
+
+/// The agent in a memfd that nobody can change any more.
+fn agent_image() -> io::Result<OwnedFd> {
+    let sealed = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels before 6.3 do not know the flag, and allow execution without it.
+    let image = rustix::fs::memfd_create("tenure-agent", sealed | MemfdFlags::EXEC)
+        .or_else(|_| rustix::fs::memfd_create("tenure-agent", sealed))?;
+    let mut rest = AGENT_IMAGE;
+    while !rest.is_empty() {
+        let written = rustix::io::write(image.as_fd(), rest)?;
+        rest = &rest[written..];
+    }
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&image, seals)?;
+    // Executing needs a descriptor that cannot write.
+    reopen_read_only(&image)
+}
+
+fn reopen_read_only(image: &OwnedFd) -> io::Result<OwnedFd> {
+    use std::os::fd::AsRawFd;
+    Ok(std::fs::File::open(format!("/proc/self/fd/{}", image.as_raw_fd()))?.into())
+}

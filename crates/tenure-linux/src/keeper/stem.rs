@@ -1,0 +1,195 @@
+//! A stem: it readies a berth, waits in it for an order, builds the environment there, and ends.
+//!
+//! Whatever it makes is named after the berth, so that a cleaner finds all of it wherever the stem stopped.
+
+use super::berth::{Berth, SOCKET_NAME, started_ticks};
+use super::ground::Ground;
+use super::wire::{self, Build, Built};
+use crate::cgroup::Group;
+use crate::storage::Volume;
+use crate::sys::{self, Cloned};
+use crate::walls::ids::IdRange;
+use crate::walls::init::{self, Start};
+use crate::walls::mounts::{self, FROZEN, Mount, PLAIN};
+use crate::walls::order::Order;
+use crate::walls::root::overlay;
+use crate::walls::step::{Failed, Named, Step};
+use rustix::io::Errno;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use tenure_environment::Enforced;
+
+/// All namespaces there are.
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// What a stem has made ready before it is told what for.
+struct Ready {
+    name: String,
+    group: Group,
+    volume: Volume,
+    socket_dir: PathBuf,
+    ids: Option<IdRange>,
+}
+
+/// Runs in the stem's own process, from its fork to its end.
+pub fn run(ground: &Ground, name: &str, keeper: &OwnedFd) {
+    if let Err(failed) = serve(ground, name, keeper) {
+        let _ = wire::send(keeper, &Built::Failed(failed), &[]);
+    }
+}
+
+fn serve(ground: &Ground, name: &str, keeper: &OwnedFd) -> Step<()> {
+    let ready = prepare(ground, name)?;
+    let said = |result: std::io::Result<()>| result.step("talk to the keeper");
+    said(wire::send(keeper, &Built::Ready, &[]))?;
+    // The keeper's end is a quiet end of this one: it was never needed.
+    let Some((Build { order }, _)) = wire::receive(keeper).step("talk to the keeper")? else { return Ok(()) };
+    let (berth, files) = build(ground, ready, &order)?;
+    let files: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
+    said(wire::send(keeper, &Built::Started { berth: Box::new(berth) }, &files))
+}
+
+fn prepare(ground: &Ground, name: &str) -> Step<Ready> {
+    if !ground.shared.privilege.single_id() {
+        // Layers are staged here, and seen nowhere else.
+        mounts::leave_host_namespace().step("mount namespace")?;
+    }
+    let group = ground.groups.group(name);
+    group.create().step("control group")?;
+    if ground.groups.wants_waiting_process() {
+        group.enter().step("enter the control group")?;
+    }
+    let volume = ground.volumes.create(name).step("volume")?;
+    let socket_dir = ground.socket_dir(name);
+    std::fs::create_dir(&socket_dir).step("socket directory")?;
+    let ids = match ground.shared.privilege.single_id() {
+        true => None,
+        false => Some(IdRange::take().step("user IDs")?),
+    };
+    Ok(Ready { name: name.to_owned(), group, volume, socket_dir, ids })
+}
+
+fn build(ground: &Ground, ready: Ready, order: &Order) -> Step<(Berth, [OwnedFd; 3])> {
+    ready.group.set_limits(&order.limits).step("limits")?;
+    ready.volume.set_limit(order.limits.disk_bytes).step("disk limit")?;
+    give_socket_dir(ground, &ready)?;
+    let (our_end, its_end) = wire::pair().step("socket")?;
+    let (control, agent_control) = stream_pair().step("control socket")?;
+    let target = ready.group.clone_target().step("control group")?;
+    let start = Start {
+        order,
+        volume: ready.volume.path.clone(),
+        mark: ground.mark(&ready.name),
+        socket: SOCKET_NAME,
+        socket_dir: File::open(&ready.socket_dir).step("socket directory")?.into(),
+        control: agent_control,
+        oom_counter: ready.group.oom_counter().map(OwnedFd::from),
+        id_lock: ready.ids.as_ref().map(|ids| ids.lock.as_fd().try_clone_to_owned()).transpose().step("user IDs")?,
+        groups_count_processes: ground.groups.enforced().pids,
+    };
+    let (pid, pidfd) = clone(ground, start, &its_end, target.as_ref().map(AsFd::as_fd))?;
+    drop(its_end);
+    let started = started_ticks(pid).ok_or_else(|| Failed::new("start time", Errno::SRCH))?;
+    if let Err(failed) = hand_over(ground, &ready, order, pid, &our_end) {
+        // Half an environment is none; as the first process of its namespace it takes everything with it.
+        let _ = sys::pidfd_kill(&pidfd);
+        return Err(failed);
+    }
+    let volume_dir = File::open(&ready.volume.path).step("volume")?.into();
+    let berth = Berth {
+        enforced: Enforced { disk: ready.volume.limited, pids: true, ..ground.groups.enforced() },
+        name: ready.name,
+        group: ready.group,
+        volume: ready.volume,
+        socket_dir: ready.socket_dir,
+        pid,
+        started_ticks: started,
+        id_base: ready.ids.as_ref().map(|ids| ids.base),
+    };
+    Ok((berth, [pidfd, control, volume_dir]))
+}
+
+/// The agent makes its socket there, as the user it is outside.
+fn give_socket_dir(ground: &Ground, ready: &Ready) -> Step<()> {
+    let Some(ids) = &ready.ids else { return Ok(()) };
+    let agent = ids.base + ground.shared.privilege.agent_id();
+    std::os::unix::fs::chown(&ready.socket_dir, Some(agent), Some(agent)).step("socket directory")
+}
+
+fn stream_pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let flags = rustix::net::SocketFlags::CLOEXEC;
+    rustix::net::socketpair(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, flags, None)
+}
+
+/// Clones the first process as a sibling, so that the keeper is its parent.
+fn clone(ground: &Ground, start: Start<'_>, socket: &OwnedFd, group: Option<BorrowedFd<'_>>) -> Step<(i32, OwnedFd)> {
+    let time = if ground.time_namespace { libc::CLONE_NEWTIME as u64 } else { 0 };
+    let flags = NAMESPACES as u64 | libc::CLONE_PARENT as u64 | time;
+    #[allow(unsafe_code)]
+    // SAFETY: a stem has one thread, as the keeper that it was forked from.
+    let cloned = unsafe { sys::clone3(flags, group) }.step("clone")?;
+    match cloned {
+        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Cloned::Child => {
+            let failed = match wire::receive::<()>(socket) {
+                Ok(Some(((), given))) => init::run(&ground.shared, start, given),
+                // The stem is gone, and with it whoever would hear of a failure.
+                Ok(None) | Err(_) => sys::exit_now(1),
+            };
+            let _ = wire::send(socket, &failed, &[]);
+            sys::exit_now(1)
+        }
+    }
+}
+
+/// Maps the IDs, makes the mounts that take the keeper's rights, gives them to the first process and waits until it is the agent: its end of the
+/// socket closes when the agent starts.
+fn hand_over(ground: &Ground, ready: &Ready, order: &Order, pid: i32, socket: &OwnedFd) -> Step<()> {
+    let privilege = ground.shared.privilege;
+    privilege.write_id_maps(pid, ready.ids.as_ref().map_or(0, |ids| ids.base)).step("ID maps")?;
+    let made = match ready.ids {
+        Some(_) => layers(ground, ready, order, pid)?,
+        None => Vec::new(),
+    };
+    let files: Vec<BorrowedFd<'_>> = made.iter().map(|mount| mount.0.as_fd()).collect();
+    wire::send(socket, &(), &files).step("talk to the first process")?;
+    match wire::receive::<Failed>(socket).step("talk to the first process")? {
+        None => Ok(()),
+        Some((failed, _)) => Err(failed),
+    }
+}
+
+/// The overlay of the volume over the template, and the host's `/usr`, with the IDs that the environment sees.
+fn layers(ground: &Ground, ready: &Ready, order: &Order, pid: i32) -> Step<Vec<Mount>> {
+    let userns = File::open(format!("/proc/{pid}/ns/user")).step("user namespace")?;
+    let staged = |from: &Path, at: &Path, attributes: u64| -> Step<()> {
+        let mount = Mount::copy_of(from).step("layer")?.with(attributes).step("layer")?;
+        mapped(mount, userns.as_fd())?.attach(at).step("layer")
+    };
+    let (base, volume) = (ground.stage("base"), ground.stage("volume"));
+    staged(&order.base, &base, FROZEN)?;
+    staged(&ready.volume.path, &volume, PLAIN)?;
+    let mut made = vec![overlay(&base, &volume, false)?];
+    if order.host_usr {
+        let usr = Mount::copy_of("/usr").step("/usr")?.with(FROZEN).step("/usr")?;
+        made.push(mapped(usr, userns.as_fd())?);
+    }
+    Ok(made)
+}
+
+/// Not every file system can show other IDs; its files then belong to nobody inside, and are readable as for any stranger.
+fn mapped(mount: Mount, userns: BorrowedFd<'_>) -> Step<Mount> {
+    let copy = mount.0.try_clone().step("layer")?;
+    match mount.mapped(userns) {
+        Ok(mount) => Ok(mount),
+        Err(Errno::INVAL) => Ok(Mount(copy)),
+        Err(errno) => Err(Failed::new("map IDs", errno)),
+    }
+}

@@ -1,0 +1,143 @@
+//! The first process of an environment, from its clone until it becomes the agent.
+//!
+//! It runs in a copy of the stem, in namespaces of its own. Whatever goes wrong is told to the stem on their socket, and ends it.
+
+use super::mounts::{FROZEN, Mount, bind};
+use super::order::{Order, process_limits};
+use super::privilege::{Privilege, become_agent, become_builder};
+use super::root::{Masked, furnish, overlay};
+use super::seccomp::Filters;
+use super::step::{Failed, Named, Step};
+use crate::sys;
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use tenure_protocol::{BOOT_FD, Boot, CONTROL_FD, OOM_FD, SOCKET_DIR_FD};
+
+/// What every environment of a keeper has in common.
+pub struct Shared {
+    /// The agent, in a sealed memfd.
+    pub agent: OwnedFd,
+    /// The system call filters.
+    pub filters: Filters,
+    /// What of `/proc` is masked.
+    pub masked: Masked,
+    /// With which rights the keeper builds.
+    pub privilege: Privilege,
+    /// Where new roots are attached, in the namespaces of those who build.
+    pub stage: PathBuf,
+}
+
+/// What one environment's first process starts with.
+pub struct Start<'a> {
+    /// What to build.
+    pub order: &'a Order,
+    /// The environment's volume.
+    pub volume: PathBuf,
+    /// How processes name it from outside: argv of the agent.
+    pub mark: CString,
+    /// The name of the agent's socket.
+    pub socket: &'a str,
+    /// The directory for the agent's socket.
+    pub socket_dir: OwnedFd,
+    /// The agent's end of the control socket.
+    pub control: OwnedFd,
+    /// The control group's count of OOM kills.
+    pub oom_counter: Option<OwnedFd>,
+    /// The ID range's lock, which lives as long as the agent.
+    pub id_lock: Option<OwnedFd>,
+    /// Whether the control group bounds the number of processes.
+    pub groups_count_processes: bool,
+}
+
+/// The mounts that the stem made, with its rights: the root, and the host's `/usr`. None where the first process has to make them.
+pub type Given = Vec<OwnedFd>;
+
+/// Builds the walls from inside and becomes the agent. Returns only if a step fails.
+pub fn run(shared: &Shared, start: Start<'_>, given: Given) -> Failed {
+    match build(shared, &start, given).and_then(|()| become_program(shared, start)) {
+        Err(failed) => failed,
+        Ok(never) => match never {},
+    }
+}
+
+fn build(shared: &Shared, start: &Start<'_>, given: Given) -> Step<()> {
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).step("private mounts")?;
+    attach_root(shared, start, given)?;
+    become_builder(shared.privilege).step("user 0 inside")?;
+    let name = &start.order.hostname;
+    rustix::system::sethostname(name.as_bytes()).step("host name")?;
+    sys::keyring_leave().step("keyring")?;
+    sys::loopback_up().step("loopback")?;
+    furnish(&shared.masked, shared.privilege.single_id())?;
+    rustix::process::pivot_root(".", ".").step("pivot_root")?;
+    unmount(".", UnmountFlags::DETACH).step("leave the old root")?;
+    rustix::process::chdir("/").step("chdir")
+}
+
+/// Attaches the root at the stage and makes it the working directory.
+fn attach_root(shared: &Shared, start: &Start<'_>, given: Given) -> Step<()> {
+    let mut given = given.into_iter().map(Mount);
+    let root = match given.next() {
+        Some(root) => root,
+        None => overlay(&start.order.base, &start.volume, true)?,
+    };
+    root.attach(&shared.stage).step("attach the root")?;
+    rustix::process::chdir(&shared.stage).step("enter the root")?;
+    if start.order.host_usr {
+        match given.next() {
+            Some(usr) => usr.attach("usr").step("attach /usr")?,
+            None => bind("/usr", "usr", FROZEN).step("bind /usr")?,
+        }
+    }
+    Ok(())
+}
+
+fn become_program(shared: &Shared, start: Start<'_>) -> Step<std::convert::Infallible> {
+    let boot = boot_line(&start)?;
+    become_agent(shared.privilege).step("drop capabilities")?;
+    place_descriptors(&boot, &start)?;
+    let program = rustix::io::fcntl_dupfd_cloexec(&shared.agent, PLACED_MAX + 1).step("agent")?;
+    shared.filters.install().map_err(|error| Failed::new("system call filter", error))?;
+    Err(Failed::new("start the agent", sys::exec_fd(program, &[c"tenure-agent", &start.mark])))
+}
+
+/// The boot line in a pipe, which holds it until the agent reads.
+fn boot_line(start: &Start<'_>) -> Step<OwnedFd> {
+    let order = start.order;
+    let boot = Boot {
+        environment: order.environment.clone(),
+        key: order.key,
+        socket: start.socket.to_owned(),
+        dies_with_keeper: order.dies_with_keeper,
+        user: order.user.clone(),
+        grace_ms: order.grace_ms,
+        rlimits: process_limits(&order.limits, start.groups_count_processes),
+    };
+    let mut line = serde_json::to_vec(&boot).map_err(|error| Failed::new("boot line", error))?;
+    line.push(b'\n');
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("boot pipe")?;
+    // A pipe takes this much without a reader: the line is far below 64 KiB.
+    rustix::io::write(&write, &line).step("boot line")?;
+    Ok(read)
+}
+
+/// The last number that [`place_descriptors`] uses.
+const PLACED_MAX: i32 = OOM_FD + 1;
+
+/// Puts each descriptor where the agent looks for it, and closes all others. Sources are moved out of the way first, since any of them may
+/// stand where another one belongs.
+fn place_descriptors(boot: &OwnedFd, start: &Start<'_>) -> Step<()> {
+    const AWAY: i32 = 100;
+    let away = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, AWAY).step("descriptors");
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").step("/dev/null")?.into();
+    let mut placed = vec![(away(&null)?, 0), (away(&null)?, 1), (away(&null)?, 2)];
+    placed.push((away(boot)?, BOOT_FD));
+    placed.push((away(&start.socket_dir)?, SOCKET_DIR_FD));
+    placed.push((away(&start.control)?, CONTROL_FD));
+    placed.extend(start.oom_counter.as_ref().map(&away).transpose()?.map(|fd| (fd, OOM_FD)));
+    placed.extend(start.id_lock.as_ref().map(&away).transpose()?.map(|fd| (fd, PLACED_MAX)));
+    placed.iter().try_for_each(|(fd, number)| sys::dup_to(fd, *number)).step("descriptors")
+}
