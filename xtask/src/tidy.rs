@@ -1,4 +1,4 @@
-//! How a file must look: its first line, its length, words that promise what is not there, and traces of one machine.
+//! How a file must look: its first line, its length, words that promise what is not there, traces of one machine, dead links.
 
 use std::path::Path;
 
@@ -45,6 +45,9 @@ pub fn check(tree: &Tree) -> Vec<String> {
         if file.path.ends_with("/Cargo.toml") {
             complaints.extend(inherits_lints(file));
         }
+        if file.path.ends_with(".md") {
+            complaints.extend(dead_links(file, tree));
+        }
     }
     complaints
 }
@@ -78,6 +81,30 @@ fn inherits_lints(file: &File) -> Option<String> {
         .and_then(|manifest| manifest.get("lints")?.get("workspace")?.as_bool())
         .unwrap_or(false);
     (!inherits).then(|| format!("{}: must take the workspace's lints (`[lints] workspace = true`)", file.path))
+}
+
+/// Links of a document to tracked files that are not there. Links to other hosts and within the document are not followed.
+fn dead_links(file: &File, tree: &Tree) -> Vec<String> {
+    let targets = file.text.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ', '\n']).next());
+    targets
+        .filter(|target| !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:"))
+        .filter(|target| !tree.has(&resolve(&file.path, target)))
+        .map(|target| format!("{}: links to `{target}`, which is not there", file.path))
+        .collect()
+}
+
+/// The path that a link in the file `from` means, seen from the root of the checkout.
+fn resolve(from: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in target.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
 }
 
 fn forbidden_words(file: &File, traces: &[String]) -> Vec<String> {
@@ -212,6 +239,14 @@ mod tests {
         assert!(complaint("README.md", &url(concat!("static.cra", "tes.io"))).contains("registry's host"));
         assert!(complaint("README.md", &url(concat!("registry.np", "mjs.org"))).contains("registry's host"));
         assert_eq!(complaint("deny.toml", "https://github.com/rust-lang/crates.io-index\n"), "");
+    }
+
+    #[test]
+    fn a_link_to_a_file_that_is_not_there_does_not_pass() {
+        let check = |text| check(&Tree::of(&[("docs/a.md", text), ("docs/adr/1.md", ""), ("LICENSE", "")])).join("\n");
+        assert_eq!(check("[x](adr/) [y](../LICENSE#top) [z](https://example.org/q) [w](#here)"), "");
+        assert!(check("[x](adr/2.md)").contains("docs/a.md: links to `adr/2.md`"));
+        assert!(check("[x](LICENSE)").contains("links to `LICENSE`"));
     }
 
     #[test]
