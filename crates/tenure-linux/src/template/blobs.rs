@@ -1,9 +1,9 @@
 //! The named pieces of an image: files of a layout directory, or entries of an archive.
 
 use super::TemplateError;
+use super::beneath::open_regular_in;
 use super::stage::Bounds;
 use super::stream::{Hashed, Meter, Metered, decompress};
-use super::tree::open_regular_in;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek as _};

@@ -5,11 +5,12 @@
 //! extents that the file system itself shares until one side writes.
 
 use super::TemplateError;
+use super::beneath::{kind, open_dir_at, set_time, stat_nofollow};
 use super::fit::Outcome;
 use super::layer::is_kept_xattr;
 use super::stage::Bounds;
 use super::stream::{Hashed, Meter, copy_sparse};
-use super::tree::{Attributes, DEPTH_MAX, Tree, kind, open_dir_at, set_time, stat_nofollow};
+use super::tree::{Attributes, DEPTH_MAX, Tree};
 use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, Timespec, XattrFlags};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};

@@ -8,9 +8,10 @@
 //! FIFOs and other attributes are left out: `trusted.*` and `user.overlay.*` would speak to the overlay that is mounted on top.
 
 use super::TemplateError;
+use super::beneath::set_time;
 use super::blobs::Section;
 use super::stream::{Hashed, Meter, Metered, Padded, copy_sparse, decompress};
-use super::tree::{Attributes, DEPTH_MAX, Tree, set_time};
+use super::tree::{Attributes, DEPTH_MAX, Tree};
 use rustix::fs::Timespec;
 use std::ffi::OsStr;
 use std::io::{self, Read};

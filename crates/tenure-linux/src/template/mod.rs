@@ -28,6 +28,7 @@
 //! | [`Source::Directory`] | `directory` | a root tree, copied |
 //! | [`Source::OciLayout`], [`Source::OciArchive`] | `oci`, `layer` | an image: verified blob by blob, unpacked layer by layer |
 
+mod beneath;
 mod blobs;
 mod directory;
 mod error;

@@ -148,7 +148,7 @@ fn the_tenant_gets_an_account_whatever_the_tree_has() {
         let run_as = &template.manifest.run_as;
         assert_eq!((run_as.uid, run_as.name.as_deref(), run_as.home.as_str()), (uid, name, home), "{passwd:?}");
         let written = fs::read_to_string(template.root.join("etc/passwd")).unwrap();
-        assert!(written.starts_with(passwd) && written.contains("root:") == !passwd.starts_with("node"), "{written}");
+        assert!(written.starts_with(passwd) && written.contains("root:") != passwd.starts_with("node"), "{written}");
         assert_eq!(fs::read(template.root.join("etc/resolv.conf")).unwrap(), b"");
         assert!(template.root.join("etc/resolv.conf").symlink_metadata().unwrap().is_file());
         assert_eq!(fs::read(template.root.join("etc/hostname")).unwrap(), b"localhost\n");
