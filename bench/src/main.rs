@@ -3,6 +3,7 @@
 mod side_by_side;
 
 use anyhow::Context;
+use bench::measure;
 use clap::{Parser, ValueEnum};
 
 /// Side-by-side benchmarks. Needs root; the tools it compares with are found in PATH, and named when absent.
@@ -37,6 +38,7 @@ fn main() -> anyhow::Result<()> {
     let bench::peer::Found { there: mut peers, absent } = bench::peer::all(work.path())?;
     let effort = if arguments.quick { side_by_side::QUICK } else { side_by_side::FULL };
     let mut tables = Vec::new();
+    let before = measure::machine();
     if matches!(arguments.table, Wanted::Whole | Wanted::All) {
         tables.push(side_by_side::whole(&mut peers, effort));
     }
@@ -44,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         tables.push(side_by_side::exec(&mut peers, effort));
     }
     for mut table in tables {
+        table.note(format!("{before} before; after: {}.", measure::machine()));
         absent.iter().for_each(|line| table.note(line));
         if arguments.json {
             println!("{}", table.to_json());

@@ -94,6 +94,16 @@ pub fn repeat<E>(
     Ok(samples)
 }
 
+/// What a table's figures depend on: kernel, processors, and how busy the machine is now (run queue over one minute).
+pub fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let load = read("/proc/loadavg");
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = load.split(' ').next().unwrap_or("?");
+    format!("Linux {}, {cpus} processors, load {load}", kernel.trim())
+}
+
 /// A table with a title, printed as Markdown or as JSON.
 #[derive(Clone, Debug)]
 pub struct Table {
