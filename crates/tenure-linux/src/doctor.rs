@@ -77,7 +77,12 @@ fn time_namespace() -> Wall {
 fn seccomp() -> Wall {
     match exists("/proc/sys/kernel/seccomp/actions_avail") {
         true => wall("seccomp", WallState::Up, "system calls are on an allow-list", None),
-        false => wall("seccomp", WallState::Down, "this kernel filters no system calls", Some("CONFIG_SECCOMP_FILTER=y".into())),
+        false => wall(
+            "seccomp",
+            WallState::Down,
+            "this kernel filters no system calls",
+            Some("CONFIG_SECCOMP_FILTER=y".into()),
+        ),
     }
 }
 
@@ -101,14 +106,23 @@ fn groups(host: &Host) -> Wall {
         detail += "; nothing can be paused";
     }
     let remedy = "run as root, or have a version 2 group delegated (systemd: Delegate=yes, or `systemd-run --user --scope -p Delegate=yes`)";
-    wall("control groups", if missing.len() < 3 { WallState::Partial } else { WallState::Down }, detail, Some(remedy.into()))
+    wall(
+        "control groups",
+        if missing.len() < 3 { WallState::Partial } else { WallState::Down },
+        detail,
+        Some(remedy.into()),
+    )
 }
 
 fn storage(host: &Host, privilege: Privilege) -> Wall {
     match &host.pool_problem {
         None => wall("storage", WallState::Up, format!("{}; the disk limit is enforced", host.storage), None),
         Some(problem) => {
-            let remedy = if privilege.single_id() { "run as root" } else { "install btrfs-progs, on a kernel with btrfs and loop devices" };
+            let remedy = if privilege.single_id() {
+                "run as root"
+            } else {
+                "install btrfs-progs, on a kernel with btrfs and loop devices"
+            };
             let detail = format!("{}; the disk limit is not enforced: {problem}", host.storage);
             wall("storage", WallState::Partial, detail, Some(remedy.into()))
         }

@@ -82,7 +82,8 @@ impl Driver for LinuxDriver {
             dies_with_keeper: self.dies_with_keeper,
         };
         let created = self.keeper.create(order).await;
-        let created = created.map_err(|why| EnvironmentError::Init { stage: why.stage.into_owned(), detail: why.detail })?;
+        let created =
+            created.map_err(|why| EnvironmentError::Init { stage: why.stage.into_owned(), detail: why.detail })?;
         let environment = LinuxEnvironment::new(spec.id.clone(), key, created, hold.into_fd(), self.keeper.clone());
         if let Err(error) = environment.bind(&spec, variables(&spec, &template)).await {
             // Half an environment is none.

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tenure_environment::agent::Client;
 use tenure_environment::{
-    AgentError, Enforced, Environment, EnvironmentEnd, EnvironmentError, EnvironmentId, EnvironmentSpec, Generation, Observation,
-    ResourceLimits,
+    AgentError, Enforced, Environment, EnvironmentEnd, EnvironmentError, EnvironmentId, EnvironmentSpec, Generation,
+    Observation, ResourceLimits,
 };
 use tenure_protocol::Key;
 use tokio::sync::watch;
@@ -40,7 +40,13 @@ pub struct LinuxEnvironment {
 
 impl LinuxEnvironment {
     /// Takes over what the keeper made. It is not bound yet.
-    pub(crate) fn new(id: EnvironmentId, key: Key, created: Created, template: OwnedFd, keeper: Arc<KeeperClient>) -> LinuxEnvironment {
+    pub(crate) fn new(
+        id: EnvironmentId,
+        key: Key,
+        created: Created,
+        template: OwnedFd,
+        keeper: Arc<KeeperClient>,
+    ) -> LinuxEnvironment {
         LinuxEnvironment {
             id,
             generation: AtomicU64::new(Generation::UNBOUND.0),
@@ -55,7 +61,11 @@ impl LinuxEnvironment {
     }
 
     /// Gives it to its session: generation, deadline, variables. Once.
-    pub(crate) async fn bind(&self, spec: &EnvironmentSpec, env: std::collections::BTreeMap<String, String>) -> Result<(), EnvironmentError> {
+    pub(crate) async fn bind(
+        &self,
+        spec: &EnvironmentSpec,
+        env: std::collections::BTreeMap<String, String>,
+    ) -> Result<(), EnvironmentError> {
         let mut client = self.connect().await?;
         within(AGENT_PATIENCE, client.bind(spec.generation, spec.deadline_boot_ms, env)).await?;
         self.generation.store(spec.generation.0, Ordering::Release);
@@ -86,7 +96,10 @@ impl LinuxEnvironment {
     }
 }
 
-async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, AgentError>>) -> Result<T, EnvironmentError> {
+async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, AgentError>>,
+) -> Result<T, EnvironmentError> {
     Ok(tokio::time::timeout(patience, work).await.map_err(|_elapsed| EnvironmentError::Timeout)??)
 }
 
@@ -152,7 +165,9 @@ impl Environment for LinuxEnvironment {
     async fn destroy(&self, grace: Duration) -> Result<EnvironmentEnd, EnvironmentError> {
         // A frozen environment hears nothing: it is killed without a grace, before it is thawed.
         if !grace.is_zero() && !self.group().observe().frozen {
-            let told = async { self.connect().await?.shutdown(grace.as_millis() as u64).await.map_err(EnvironmentError::from) };
+            let told = async {
+                self.connect().await?.shutdown(grace.as_millis() as u64).await.map_err(EnvironmentError::from)
+            };
             if tokio::time::timeout(AGENT_PATIENCE.min(grace), told).await.is_ok_and(|told| told.is_ok()) {
                 let _ = self.until(grace + Duration::from_millis(200), |life| life.end().is_some()).await;
             }

@@ -13,7 +13,7 @@
 use rustix::fs::FlockOperation;
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// An instance that this process owns.
@@ -48,6 +48,8 @@ impl Instance {
         for dir in [instance.sockets(), instance.volumes()].into_iter().chain(stages) {
             private_dir().create(dir)?;
         }
+        // Whoever builds works there as user 0 inside, by relative paths; the directories above stay closed.
+        std::fs::set_permissions(instance.stage(), std::fs::Permissions::from_mode(0o711))?;
         Ok(instance)
     }
 

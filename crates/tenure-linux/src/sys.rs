@@ -47,7 +47,9 @@ pub unsafe fn clone3(flags: u64, group: Option<BorrowedFd<'_>>) -> Result<Cloned
         args.cgroup = group.as_raw_fd() as u64;
     }
     // SAFETY: args lives across the call and says its own size; no CLONE_VM, so no memory is shared with the child.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<libc::clone_args>()) })?;
+    let pid = check(unsafe {
+        libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<libc::clone_args>())
+    })?;
     if pid == 0 {
         return Ok(Cloned::Child);
     }

@@ -125,15 +125,22 @@ impl From<EnvironmentError> for Failure {
                     .details(json!({ "limits": limits }))
             }
             EnvironmentError::UnknownBase { name } => {
-                Failure::new(Code::NotFound, format!("there is no template called {name:?}")).hint("`tenure template list` shows those there are")
+                Failure::new(Code::NotFound, format!("there is no template called {name:?}"))
+                    .hint("`tenure template list` shows those there are")
             }
-            EnvironmentError::InvalidSpec { field, .. } => Failure::new(Code::Validation, message).details(json!({ "invalid_fields": [field] })),
-            EnvironmentError::Init { stage, .. } => {
-                Failure::new(Code::InitFailed, message).hint("`tenure doctor` says what this host lacks").details(json!({ "stage": stage }))
+            EnvironmentError::InvalidSpec { field, .. } => {
+                Failure::new(Code::Validation, message).details(json!({ "invalid_fields": [field] }))
             }
-            EnvironmentError::Unavailable(_) => Failure::new(Code::Unavailable, message).hint("`tenure doctor` says what this host lacks"),
+            EnvironmentError::Init { stage, .. } => Failure::new(Code::InitFailed, message)
+                .hint("`tenure doctor` says what this host lacks")
+                .details(json!({ "stage": stage })),
+            EnvironmentError::Unavailable(_) => {
+                Failure::new(Code::Unavailable, message).hint("`tenure doctor` says what this host lacks")
+            }
             EnvironmentError::Agent(agent) => agent.into(),
-            EnvironmentError::Gone | EnvironmentError::Timeout | EnvironmentError::Io(_) => Failure::new(Code::Internal, message),
+            EnvironmentError::Gone | EnvironmentError::Timeout | EnvironmentError::Io(_) => {
+                Failure::new(Code::Internal, message)
+            }
         }
     }
 }
@@ -151,7 +158,9 @@ impl From<AgentError> for Failure {
                 };
                 Failure::new(kind, message)
             }
-            AgentError::Invalid(invalid) => Failure::new(Code::Validation, message).details(json!({ "invalid_fields": [invalid.field] })),
+            AgentError::Invalid(invalid) => {
+                Failure::new(Code::Validation, message).details(json!({ "invalid_fields": [invalid.field] }))
+            }
             _ => Failure::new(Code::Internal, message),
         }
     }

@@ -31,7 +31,9 @@ impl Drop for RawTerminal {
 
 /// The size of the caller's terminal, or the size terminals had before they had one.
 pub fn size() -> WindowSize {
-    let found = [rustix::stdio::stdout(), rustix::stdio::stdin(), rustix::stdio::stderr()].into_iter().find_map(|fd| tcgetwinsize(fd).ok());
+    let found = [rustix::stdio::stdout(), rustix::stdio::stdin(), rustix::stdio::stderr()]
+        .into_iter()
+        .find_map(|fd| tcgetwinsize(fd).ok());
     match found {
         Some(size) if size.ws_row > 0 && size.ws_col > 0 => WindowSize { rows: size.ws_row, cols: size.ws_col },
         _ => WindowSize { rows: 24, cols: 80 },

@@ -47,7 +47,9 @@ impl Layout {
         let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
         let own = |controller: &str| own_groups.lines().find_map(|line| own_path(line, controller));
         let v1 = |controller: &str| {
-            let mount = mounts.iter().find(|mount| mount.kind == "cgroup" && mount.options.split(',').any(|o| o == controller))?;
+            let mount = mounts
+                .iter()
+                .find(|mount| mount.kind == "cgroup" && mount.options.split(',').any(|o| o == controller))?;
             Some(mount.resolve(own(controller)?))
         };
         let layout = V1Layout { memory: v1("memory"), cpu: v1("cpu"), pids: v1("pids"), freezer: v1("freezer") };
@@ -55,9 +57,7 @@ impl Layout {
             return Layout::V1(layout);
         }
         match (mounts.iter().find(|mount| mount.kind == "cgroup2"), own("")) {
-            (Some(mount), Some(path)) => {
-                Layout::V2(V2Layout { mount: mount.point.into(), own: mount.resolve(path) })
-            }
+            (Some(mount), Some(path)) => Layout::V2(V2Layout { mount: mount.point.into(), own: mount.resolve(path) }),
             _ => Layout::Absent,
         }
     }
@@ -120,10 +120,8 @@ mod tests {
     #[test]
     fn a_version_2_host_is_read_with_our_own_group() {
         let mounts = "30 24 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
-        let expected = V2Layout {
-            mount: "/sys/fs/cgroup".into(),
-            own: "/sys/fs/cgroup/system.slice/tenure.service".into(),
-        };
+        let expected =
+            V2Layout { mount: "/sys/fs/cgroup".into(), own: "/sys/fs/cgroup/system.slice/tenure.service".into() };
         assert_eq!(Layout::parse(mounts, "0::/system.slice/tenure.service\n"), Layout::V2(expected));
     }
 

@@ -107,7 +107,11 @@ pub fn observe(dirs: &Dirs) -> Observation {
         memory_peak_bytes: memory("memory.max_usage_in_bytes"),
         memory_limit_hits: memory("memory.failcnt"),
         oom_kills: dirs.memory.as_ref().and_then(|dir| read_keyed(&dir.join("memory.oom_control"), "oom_kill")),
-        pids: dirs.pids.as_ref().and_then(|dir| read_number(&dir.join("pids.current"))).map(|n| n.saturating_sub(AGENT_PIDS)),
+        pids: dirs
+            .pids
+            .as_ref()
+            .and_then(|dir| read_number(&dir.join("pids.current")))
+            .map(|n| n.saturating_sub(AGENT_PIDS)),
         pids_refused: dirs.pids.as_ref().and_then(|dir| read_keyed(&dir.join("pids.events"), "max")),
         cpu_ms: used_ns.map(|ns| ns / 1_000_000),
         cpu_throttled_ms: throttled_ns.map(|ns| ns / 1_000_000),

@@ -72,7 +72,15 @@ pub fn instances(layout: &V2Layout, prefix: &str) -> Vec<(String, Dirs)> {
         .filter(|(name, path)| name.starts_with(prefix) && path.is_dir())
         .map(|(name, path)| {
             let everywhere = Some(path);
-            (name, Dirs { memory: everywhere.clone(), cpu: everywhere.clone(), pids: everywhere.clone(), freezer: everywhere })
+            (
+                name,
+                Dirs {
+                    memory: everywhere.clone(),
+                    cpu: everywhere.clone(),
+                    pids: everywhere.clone(),
+                    freezer: everywhere,
+                },
+            )
         })
         .collect()
 }

@@ -32,11 +32,6 @@ impl Ground {
         CString::new(format!("{}/{berth}", self.instance.uuid)).expect("hex digits and a berth's name hold no NUL")
     }
 
-    /// Where the layers of one environment are staged.
-    pub fn stage(&self, part: &str) -> PathBuf {
-        self.instance.stage().join(part)
-    }
-
     /// Where a berth has its agent's socket.
     pub fn socket_dir(&self, berth: &str) -> PathBuf {
         self.instance.sockets().join(berth)

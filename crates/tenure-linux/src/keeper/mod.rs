@@ -14,8 +14,8 @@
 //! It works in a mount namespace of its own, in which alone the storage pool is mounted.
 
 mod berth;
-mod client;
 mod clean;
+mod client;
 mod ground;
 mod serve;
 mod start;

@@ -40,7 +40,7 @@ enum Place {
     /// Its stem waits for an order.
     Ready(Side),
     /// Its stem builds.
-    Building { stem: Side, request: u64 },
+    Building { stem: Side, request: u64, child: Option<OwnedFd> },
     /// Its agent runs, and does not listen yet.
     Starting { request: u64, stem: Side, agent: Agent, volume_dir: OwnedFd },
     /// Its agent listens.
@@ -101,9 +101,11 @@ impl Keeper {
         }
     }
 
-    /// Removes what belongs to the instance as a whole.
+    /// Removes what belongs to the instance as a whole. A child that a stem cloned and never reported has ended with it, and is reaped here.
     fn leave(self) -> io::Result<()> {
-        let removed = self.ground.groups.remove().and(self.ground.volumes.remove_all()).and(self.ground.instance.remove());
+        while let Ok(Some(_)) = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {}
+        let removed =
+            self.ground.groups.remove().and(self.ground.volumes.remove_all()).and(self.ground.instance.remove());
         if let Some(manager) = &self.manager {
             let _ = wire::send(manager, &Answer::Bye, &[]);
         }
@@ -112,7 +114,8 @@ impl Keeper {
 
     /// Keeps as many berths on the way as are wanted, and one for each order that waits.
     fn ready_berths(&mut self) -> io::Result<()> {
-        let on_the_way = self.places.values().filter(|place| matches!(place, Place::Preparing(_) | Place::Ready(_))).count();
+        let on_the_way =
+            self.places.values().filter(|place| matches!(place, Place::Preparing(_) | Place::Ready(_))).count();
         for _ in on_the_way..self.berths_ready + self.waiting.len() {
             let name = format!("b{:06}", self.next);
             self.next += 1;
@@ -129,7 +132,8 @@ impl Keeper {
         for (name, place) in &self.places {
             watched.extend(place.watched().into_iter().map(|fd| (Source::Place(name.clone()), fd)));
         }
-        let mut polled: Vec<PollFd<'_>> = watched.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let mut polled: Vec<PollFd<'_>> =
+            watched.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         match poll(&mut polled, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -160,14 +164,18 @@ impl Keeper {
 
     /// Gives ready berths to waiting orders.
     fn serve_waiting(&mut self) {
-        let ready: Vec<String> =
-            self.places.iter().filter(|(_, place)| matches!(place, Place::Ready(_))).map(|(name, _)| name.clone()).collect();
+        let ready: Vec<String> = self
+            .places
+            .iter()
+            .filter(|(_, place)| matches!(place, Place::Ready(_)))
+            .map(|(name, _)| name.clone())
+            .collect();
         for name in ready {
             let Some((request, order)) = self.waiting.pop_front() else { return };
             let Some(Place::Ready(stem)) = self.places.remove(&name) else { continue };
             // A stem that has just died shows itself at its end; then the request fails.
             let _ = wire::send(&stem.socket, &Build { order }, &[]);
-            self.places.insert(name, Place::Building { stem, request });
+            self.places.insert(name, Place::Building { stem, request, child: None });
         }
     }
 
@@ -203,8 +211,10 @@ impl Keeper {
                 let heard = wire::receive::<Built>(&stem.socket);
                 self.lost(name, &stem, None, heard)
             }
-            Place::Building { stem, request } => self.built(name, stem, request),
-            Place::Starting { request, stem, agent, volume_dir } => self.started(name, request, stem, agent, volume_dir),
+            Place::Building { stem, request, child } => self.built(name, stem, request, child),
+            Place::Starting { request, stem, agent, volume_dir } => {
+                self.started(name, request, stem, agent, volume_dir)
+            }
             Place::Live { agent } => self.ended(name, &agent),
             Place::Cleaning(side) => {
                 self.tell(&Answer::Cleaned { berth: name.to_owned(), problem: side.finish() }, &[]);
@@ -215,17 +225,24 @@ impl Keeper {
         self.serve_waiting();
     }
 
-    fn built(&mut self, name: &str, stem: Side, request: u64) -> Option<Place> {
-        match wire::receive::<Built>(&stem.socket) {
-            Ok(Some((Built::Started { berth }, files))) => match <[OwnedFd; 3]>::try_from(files) {
-                Ok([pidfd, control, volume_dir]) => {
+    fn built(&mut self, name: &str, stem: Side, request: u64, child: Option<OwnedFd>) -> Option<Place> {
+        let (heard, child) = match (wire::receive::<Built>(&stem.socket), child) {
+            (Ok(Some((Built::Cloned, mut files))), None) => {
+                return Some(Place::Building { stem, request, child: files.pop() });
+            }
+            (Ok(Some((Built::Started { berth }, files))), Some(pidfd)) => match <[OwnedFd; 2]>::try_from(files) {
+                Ok([control, volume_dir]) => {
                     let agent = Agent { berth, pidfd, control };
-                    Some(Place::Starting { request, stem, agent, volume_dir })
+                    return Some(Place::Starting { request, stem, agent, volume_dir });
                 }
-                Err(_) => self.lost(name, &stem, Some(request), Ok(None)),
+                Err(_) => (Ok(None), Some(pidfd)),
             },
-            heard => self.lost(name, &stem, Some(request), heard),
+            (heard, child) => (heard, child),
+        };
+        if let Some(pidfd) = child {
+            end(&pidfd);
         }
+        self.lost(name, &stem, Some(request), heard)
     }
 
     /// The agent's first byte says that it listens; an end without one, that it never will.
@@ -236,8 +253,7 @@ impl Keeper {
             self.tell(&created, &[agent.pidfd.as_fd(), volume_dir.as_fd()]);
             return Some(Place::Live { agent });
         }
-        let _ = sys::pidfd_kill(&agent.pidfd);
-        let _ = waitid(WaitId::PidFd(agent.pidfd.as_fd()), WaitIdOptions::EXITED);
+        end(&agent.pidfd);
         self.tell(&Answer::Failed { request, why: Failed::new("agent", "it ended before it listened") }, &[]);
         self.clean(name)
     }
@@ -254,7 +270,13 @@ impl Keeper {
     }
 
     /// A stem ended or said that it could not.
-    fn lost(&mut self, name: &str, stem: &Side, request: Option<u64>, heard: io::Result<Option<(Built, Vec<OwnedFd>)>>) -> Option<Place> {
+    fn lost(
+        &mut self,
+        name: &str,
+        stem: &Side,
+        request: Option<u64>,
+        heard: io::Result<Option<(Built, Vec<OwnedFd>)>>,
+    ) -> Option<Place> {
         let why = match heard {
             Ok(Some((Built::Failed(why), _))) => why,
             Ok(_) => Failed::new("stem", "it ended before it was done"),
@@ -281,6 +303,12 @@ impl Keeper {
             let _ = wire::send(manager, answer, files);
         }
     }
+}
+
+/// Ends a child and reaps it.
+fn end(pidfd: &OwnedFd) {
+    let _ = sys::pidfd_kill(pidfd);
+    let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
 }
 
 impl Place {

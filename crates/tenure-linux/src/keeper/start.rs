@@ -116,7 +116,7 @@ fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)
         filters: Filters::compile().map_err(|error| Failed::new("system call filter", error))?,
         masked: Masked::of_this_kernel().step("read /proc")?,
         privilege,
-        stage: instance.stage().join("root"),
+        stage: instance.stage(),
     };
     // What the dead left is taken down beside the first orders, not before them.
     let time_namespace = Path::new("/proc/self/ns/time").exists();

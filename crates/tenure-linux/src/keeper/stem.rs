@@ -10,14 +10,13 @@ use crate::storage::Volume;
 use crate::sys::{self, Cloned};
 use crate::walls::ids::IdRange;
 use crate::walls::init::{self, Start};
-use crate::walls::mounts::{self, FROZEN, Mount, PLAIN};
 use crate::walls::order::Order;
-use crate::walls::root::overlay;
 use crate::walls::step::{Failed, Named, Step};
+use crate::walls::{mounts, root};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tenure_environment::Enforced;
 
 /// All namespaces there are.
@@ -51,7 +50,7 @@ fn serve(ground: &Ground, name: &str, keeper: &OwnedFd) -> Step<()> {
     said(wire::send(keeper, &Built::Ready, &[]))?;
     // The keeper's end is a quiet end of this one: it was never needed.
     let Some((Build { order }, _)) = wire::receive(keeper).step("talk to the keeper")? else { return Ok(()) };
-    let (berth, files) = build(ground, ready, &order)?;
+    let (berth, files) = build(ground, ready, &order, keeper)?;
     let files: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
     said(wire::send(keeper, &Built::Started { berth: Box::new(berth) }, &files))
 }
@@ -76,7 +75,7 @@ fn prepare(ground: &Ground, name: &str) -> Step<Ready> {
     Ok(Ready { name: name.to_owned(), group, volume, socket_dir, ids })
 }
 
-fn build(ground: &Ground, ready: Ready, order: &Order) -> Step<(Berth, [OwnedFd; 3])> {
+fn build(ground: &Ground, ready: Ready, order: &Order, keeper: &OwnedFd) -> Step<(Berth, [OwnedFd; 2])> {
     ready.group.set_limits(&order.limits).step("limits")?;
     ready.volume.set_limit(order.limits.disk_bytes).step("disk limit")?;
     give_socket_dir(ground, &ready)?;
@@ -85,8 +84,8 @@ fn build(ground: &Ground, ready: Ready, order: &Order) -> Step<(Berth, [OwnedFd;
     let target = ready.group.clone_target().step("control group")?;
     let start = Start {
         order,
-        volume: ready.volume.path.clone(),
         mark: ground.mark(&ready.name),
+        volume: ready.volume.path.clone(),
         socket: SOCKET_NAME,
         socket_dir: File::open(&ready.socket_dir).step("socket directory")?.into(),
         control: agent_control,
@@ -94,14 +93,10 @@ fn build(ground: &Ground, ready: Ready, order: &Order) -> Step<(Berth, [OwnedFd;
         id_lock: ready.ids.as_ref().map(|ids| ids.lock.as_fd().try_clone_to_owned()).transpose().step("user IDs")?,
         groups_count_processes: ground.groups.enforced().pids,
     };
-    let (pid, pidfd) = clone(ground, start, &its_end, target.as_ref().map(AsFd::as_fd))?;
-    drop(its_end);
+    let (pid, pidfd, our_end) = clone(ground, start, our_end, its_end, target.as_ref().map(AsFd::as_fd))?;
+    wire::send(keeper, &Built::Cloned, &[pidfd.as_fd()]).step("talk to the keeper")?;
     let started = started_ticks(pid).ok_or_else(|| Failed::new("start time", Errno::SRCH))?;
-    if let Err(failed) = hand_over(ground, &ready, order, pid, &our_end) {
-        // Half an environment is none; as the first process of its namespace it takes everything with it.
-        let _ = sys::pidfd_kill(&pidfd);
-        return Err(failed);
-    }
+    hand_over(ground, &ready, order, pid, &our_end)?;
     let volume_dir = File::open(&ready.volume.path).step("volume")?.into();
     let berth = Berth {
         enforced: Enforced { disk: ready.volume.limited, pids: true, ..ground.groups.enforced() },
@@ -113,7 +108,7 @@ fn build(ground: &Ground, ready: Ready, order: &Order) -> Step<(Berth, [OwnedFd;
         started_ticks: started,
         id_base: ready.ids.as_ref().map(|ids| ids.base),
     };
-    Ok((berth, [pidfd, control, volume_dir]))
+    Ok((berth, [control, volume_dir]))
 }
 
 /// The agent makes its socket there, as the user it is outside.
@@ -128,22 +123,30 @@ fn stream_pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, flags, None)
 }
 
-/// Clones the first process as a sibling, so that the keeper is its parent.
-fn clone(ground: &Ground, start: Start<'_>, socket: &OwnedFd, group: Option<BorrowedFd<'_>>) -> Step<(i32, OwnedFd)> {
+/// Clones the first process as a sibling, so that the keeper is its parent. Each side keeps its own end of their socket only: so each sees when the
+/// other is gone.
+fn clone(
+    ground: &Ground,
+    start: Start<'_>,
+    our_end: OwnedFd,
+    its_end: OwnedFd,
+    group: Option<BorrowedFd<'_>>,
+) -> Step<(i32, OwnedFd, OwnedFd)> {
     let time = if ground.time_namespace { libc::CLONE_NEWTIME as u64 } else { 0 };
     let flags = NAMESPACES as u64 | libc::CLONE_PARENT as u64 | time;
     #[allow(unsafe_code)]
     // SAFETY: a stem has one thread, as the keeper that it was forked from.
     let cloned = unsafe { sys::clone3(flags, group) }.step("clone")?;
     match cloned {
-        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Cloned::Parent { pid, pidfd } => Ok((pid, pidfd, our_end)),
         Cloned::Child => {
-            let failed = match wire::receive::<()>(socket) {
-                Ok(Some(((), given))) => init::run(&ground.shared, start, given),
-                // The stem is gone, and with it whoever would hear of a failure.
-                Ok(None) | Err(_) => sys::exit_now(1),
-            };
-            let _ = wire::send(socket, &failed, &[]);
+            drop(our_end);
+            if let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(its_end, init::AWAY)
+                // Without a word the stem is gone, and with it whoever would hear of a failure.
+                && let Ok(Some(((), given))) = wire::receive::<()>(&socket)
+            {
+                let _ = wire::send(&socket, &init::run(&ground.shared, start, given), &[]);
+            }
             sys::exit_now(1)
         }
     }
@@ -154,42 +157,18 @@ fn clone(ground: &Ground, start: Start<'_>, socket: &OwnedFd, group: Option<Borr
 fn hand_over(ground: &Ground, ready: &Ready, order: &Order, pid: i32, socket: &OwnedFd) -> Step<()> {
     let privilege = ground.shared.privilege;
     privilege.write_id_maps(pid, ready.ids.as_ref().map_or(0, |ids| ids.base)).step("ID maps")?;
-    let made = match ready.ids {
-        Some(_) => layers(ground, ready, order, pid)?,
-        None => Vec::new(),
+    let made = match privilege.single_id() {
+        // Without rights of its own out here, the first process takes them, with those it has inside.
+        true => Vec::new(),
+        false => {
+            let userns = File::open(format!("/proc/{pid}/ns/user")).step("user namespace")?;
+            root::layers(order, &ready.volume.path, Some(userns.as_fd()))?
+        }
     };
     let files: Vec<BorrowedFd<'_>> = made.iter().map(|mount| mount.0.as_fd()).collect();
     wire::send(socket, &(), &files).step("talk to the first process")?;
     match wire::receive::<Failed>(socket).step("talk to the first process")? {
         None => Ok(()),
         Some((failed, _)) => Err(failed),
-    }
-}
-
-/// The overlay of the volume over the template, and the host's `/usr`, with the IDs that the environment sees.
-fn layers(ground: &Ground, ready: &Ready, order: &Order, pid: i32) -> Step<Vec<Mount>> {
-    let userns = File::open(format!("/proc/{pid}/ns/user")).step("user namespace")?;
-    let staged = |from: &Path, at: &Path, attributes: u64| -> Step<()> {
-        let mount = Mount::copy_of(from).step("layer")?.with(attributes).step("layer")?;
-        mapped(mount, userns.as_fd())?.attach(at).step("layer")
-    };
-    let (base, volume) = (ground.stage("base"), ground.stage("volume"));
-    staged(&order.base, &base, FROZEN)?;
-    staged(&ready.volume.path, &volume, PLAIN)?;
-    let mut made = vec![overlay(&base, &volume, false)?];
-    if order.host_usr {
-        let usr = Mount::copy_of("/usr").step("/usr")?.with(FROZEN).step("/usr")?;
-        made.push(mapped(usr, userns.as_fd())?);
-    }
-    Ok(made)
-}
-
-/// Not every file system can show other IDs; its files then belong to nobody inside, and are readable as for any stranger.
-fn mapped(mount: Mount, userns: BorrowedFd<'_>) -> Step<Mount> {
-    let copy = mount.0.try_clone().step("layer")?;
-    match mount.mapped(userns) {
-        Ok(mount) => Ok(mount),
-        Err(Errno::INVAL) => Ok(Mount(copy)),
-        Err(errno) => Err(Failed::new("map IDs", errno)),
     }
 }

@@ -7,7 +7,8 @@ use super::berth::Berth;
 use crate::walls::order::Order;
 use crate::walls::step::Failed;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -110,7 +111,9 @@ pub struct Build {
 pub enum Built {
     /// The berth is ready for an order.
     Ready,
-    /// The agent was started; with it come its process descriptor, the control socket and the volume's directory.
+    /// The first process is there, though not the agent yet; with it comes its process descriptor. It is the keeper's child, to end and to reap.
+    Cloned,
+    /// The agent was started; with it come the control socket and the volume's directory.
     Started {
         /// What there is now.
         berth: Box<Berth>,

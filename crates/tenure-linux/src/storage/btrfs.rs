@@ -150,7 +150,12 @@ fn quota_item(file: &File, key: u32, id: u64) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Items of one kind in a tree, by their offset; as many as one call returns.
-fn search(file: impl AsFd, tree: u64, kind: u32, offsets: std::ops::RangeInclusive<u64>) -> io::Result<Vec<(u64, Vec<u8>)>> {
+fn search(
+    file: impl AsFd,
+    tree: u64,
+    kind: u32,
+    offsets: std::ops::RangeInclusive<u64>,
+) -> io::Result<Vec<(u64, Vec<u8>)>> {
     #[repr(C)]
     struct Search {
         tree: u64,

@@ -72,7 +72,8 @@ pub fn mount_pool(data_dir: &Path, size_bytes: Option<u64>) -> Result<PathBuf, P
     std::fs::create_dir_all(&point).what("make the mount point")?;
     let device = loopdev::attach(&file).what("attach a loop device")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOATIME;
-    mount(&device.path, &point, c"btrfs", flags, None).what("mount the pool")?;
+    // Discarding would punch holes into the file, and undo that its size was taken from the host at once.
+    mount(&device.path, &point, c"btrfs", flags, Some(c"nodiscard")).what("mount the pool")?;
     let root = File::open(&point).what("open the pool")?;
     // The mark is made last: a crash before it only means that quotas are switched on once more.
     if !point.join(".quota").exists() {

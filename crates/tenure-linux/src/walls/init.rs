@@ -2,17 +2,17 @@
 //!
 //! It runs in a copy of the stem, in namespaces of its own. Whatever goes wrong is told to the stem on their socket, and ends it.
 
-use super::mounts::{FROZEN, Mount, bind};
+use super::mounts::Mount;
 use super::order::{Order, process_limits};
 use super::privilege::{Privilege, become_agent, become_builder};
-use super::root::{Masked, furnish, overlay};
+use super::root::{Masked, furnish, layers, overlay};
 use super::seccomp::Filters;
 use super::step::{Failed, Named, Step};
 use crate::sys;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tenure_protocol::{BOOT_FD, Boot, CONTROL_FD, OOM_FD, SOCKET_DIR_FD};
 
 /// What every environment of a keeper has in common.
@@ -25,7 +25,7 @@ pub struct Shared {
     pub masked: Masked,
     /// With which rights the keeper builds.
     pub privilege: Privilege,
-    /// Where new roots are attached, in the namespaces of those who build.
+    /// Where layers and roots are attached, in the namespaces of those who build.
     pub stage: PathBuf,
 }
 
@@ -51,7 +51,7 @@ pub struct Start<'a> {
     pub groups_count_processes: bool,
 }
 
-/// The mounts that the stem made, with its rights: the root, and the host's `/usr`. None where the first process has to make them.
+/// What the stem took with its rights, to be mounted with those inside: the template, the volume, and the host's `/usr` where it is wanted.
 pub type Given = Vec<OwnedFd>;
 
 /// Builds the walls from inside and becomes the agent. Returns only if a step fails.
@@ -65,8 +65,14 @@ pub fn run(shared: &Shared, start: Start<'_>, given: Given) -> Failed {
 fn build(shared: &Shared, start: &Start<'_>, given: Given) -> Step<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).step("private mounts")?;
-    attach_root(shared, start, given)?;
+    let usr = stage_layers(shared, start, given)?;
     become_builder(shared.privilege).step("user 0 inside")?;
+    // By paths below the working directory: those above it are not for user 0 inside.
+    overlay(Path::new("base"), Path::new("volume"))?.attach("root").step("attach the root")?;
+    rustix::process::chdir("root").step("enter the root")?;
+    if let Some(usr) = usr {
+        usr.attach("usr").step("attach /usr")?;
+    }
     let name = &start.order.hostname;
     rustix::system::sethostname(name.as_bytes()).step("host name")?;
     sys::keyring_leave().step("keyring")?;
@@ -77,29 +83,26 @@ fn build(shared: &Shared, start: &Start<'_>, given: Given) -> Step<()> {
     rustix::process::chdir("/").step("chdir")
 }
 
-/// Attaches the root at the stage and makes it the working directory.
-fn attach_root(shared: &Shared, start: &Start<'_>, given: Given) -> Step<()> {
-    let mut given = given.into_iter().map(Mount);
-    let root = match given.next() {
-        Some(root) => root,
-        None => overlay(&start.order.base, &start.volume, true)?,
+/// Attaches the layers at the stage, in this process's own mount namespace, and makes the stage the working directory.
+fn stage_layers(shared: &Shared, start: &Start<'_>, given: Given) -> Step<Option<Mount>> {
+    let given = match given.is_empty() {
+        true => layers(start.order, &start.volume, None)?,
+        false => given.into_iter().map(Mount).collect(),
     };
-    root.attach(&shared.stage).step("attach the root")?;
-    rustix::process::chdir(&shared.stage).step("enter the root")?;
-    if start.order.host_usr {
-        match given.next() {
-            Some(usr) => usr.attach("usr").step("attach /usr")?,
-            None => bind("/usr", "usr", FROZEN).step("bind /usr")?,
-        }
+    let mut given = given.into_iter();
+    rustix::process::chdir(&shared.stage).step("enter the stage")?;
+    for layer in ["base", "volume"] {
+        let mount = given.next().ok_or_else(|| Failed::new("layers", "the stem sent too few"))?;
+        mount.attach(layer).step("attach a layer")?;
     }
-    Ok(())
+    Ok(given.next())
 }
 
 fn become_program(shared: &Shared, start: Start<'_>) -> Step<std::convert::Infallible> {
     let boot = boot_line(&start)?;
     become_agent(shared.privilege).step("drop capabilities")?;
+    let program = rustix::io::fcntl_dupfd_cloexec(&shared.agent, AWAY).step("agent")?;
     place_descriptors(&boot, &start)?;
-    let program = rustix::io::fcntl_dupfd_cloexec(&shared.agent, PLACED_MAX + 1).step("agent")?;
     shared.filters.install().map_err(|error| Failed::new("system call filter", error))?;
     Err(Failed::new("start the agent", sys::exec_fd(program, &[c"tenure-agent", &start.mark])))
 }
@@ -126,11 +129,12 @@ fn boot_line(start: &Start<'_>) -> Step<OwnedFd> {
 
 /// The last number that [`place_descriptors`] uses.
 const PLACED_MAX: i32 = OOM_FD + 1;
+/// From here on descriptors are out of the way of [`place_descriptors`].
+pub const AWAY: i32 = 100;
 
 /// Puts each descriptor where the agent looks for it, and closes all others. Sources are moved out of the way first, since any of them may
 /// stand where another one belongs.
 fn place_descriptors(boot: &OwnedFd, start: &Start<'_>) -> Step<()> {
-    const AWAY: i32 = 100;
     let away = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, AWAY).step("descriptors");
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").step("/dev/null")?.into();
     let mut placed = vec![(away(&null)?, 0), (away(&null)?, 1), (away(&null)?, 2)];

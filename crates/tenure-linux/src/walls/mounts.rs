@@ -32,7 +32,11 @@ impl Mount {
     pub fn new(kind: &str, options: &[(&str, &str)], attributes: u64) -> Result<Mount, Errno> {
         let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
         for (key, value) in options {
-            if value.is_empty() { fsconfig_set_flag(&context, *key) } else { fsconfig_set_string(&context, *key, *value) }?;
+            if value.is_empty() {
+                fsconfig_set_flag(&context, *key)
+            } else {
+                fsconfig_set_string(&context, *key, *value)
+            }?;
         }
         fsconfig_create(&context)?;
         let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
@@ -47,9 +51,8 @@ impl Mount {
     }
 
     /// Shows its files with the IDs that a user namespace gives them.
-    pub fn mapped(self, userns: BorrowedFd<'_>) -> Result<Mount, Errno> {
-        sys::mount_setattr(&self.0, 0, Some(userns), false)?;
-        Ok(self)
+    pub fn map_ids(&self, userns: BorrowedFd<'_>) -> Result<(), Errno> {
+        sys::mount_setattr(&self.0, 0, Some(userns), false)
     }
 
     /// Attaches it at a path.

@@ -1,61 +1,101 @@
 //! The root that an environment sees: an overlay of its volume over its template, and what is mounted on top of that.
 
 use super::mounts::{DATA, FROZEN, Mount, PLAIN, bind, exists};
-use super::order::NAMESPACE_LIMITS;
+use super::order::{NAMESPACE_LIMITS, Order};
 use super::step::{Failed, Named, Step};
 use crate::storage::{UPPER, WORK};
-use rustix::fs::{Mode, mkdir};
+use rustix::fs::{Mode, OFlags, mkdir, openat};
 use rustix::io::Errno;
+use std::fs::File;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 /// Entries of `/proc` that show the environment, or nothing that matters. All others of this kernel are masked.
 const PROC_SHOWN: [&str; 17] = [
-    "cgroups", "cpuinfo", "filesystems", "loadavg", "meminfo", "mounts", "net", "self", "stat", "swaps", "sys", "sysvipc",
-    "thread-self", "uptime", "version", "vmstat", "fs",
+    "cgroups",
+    "cpuinfo",
+    "filesystems",
+    "loadavg",
+    "meminfo",
+    "mounts",
+    "net",
+    "self",
+    "stat",
+    "swaps",
+    "sys",
+    "sysvipc",
+    "thread-self",
+    "uptime",
+    "version",
+    "vmstat",
+    "fs",
 ];
 /// Entries of `/proc` that are shown and must not be written.
 const PROC_READ_ONLY: [&str; 2] = ["sys", "fs"];
 /// Devices that every environment has.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
-/// Overlays the volume over the base. Both are paths in the calling process's mount namespace.
-pub fn overlay(base: &Path, volume: &Path, in_user_namespace: bool) -> Step<Mount> {
+/// The template, the volume and, where it is wanted, the host's `/usr`: with the IDs that the user namespace gives them, or with their own.
+pub fn layers(order: &Order, volume: &Path, userns: Option<BorrowedFd<'_>>) -> Step<Vec<Mount>> {
+    let layer = |from: &Path, attributes: u64, name: &'static str| -> Step<Mount> {
+        let mount = Mount::copy_of(from).step(name)?.with(attributes).step(name)?;
+        userns.map_or(Ok(()), |userns| map_ids(&mount, userns)).step("map IDs")?;
+        Ok(mount)
+    };
+    let mut made = vec![layer(&order.base, FROZEN, "template")?, layer(volume, PLAIN, "volume")?];
+    if order.host_usr {
+        made.push(layer(Path::new("/usr"), FROZEN, "/usr")?);
+    }
+    Ok(made)
+}
+
+/// Not every file system can show other IDs; its files then belong to nobody inside, and are readable as for any stranger.
+fn map_ids(mount: &Mount, userns: BorrowedFd<'_>) -> Result<(), Errno> {
+    match mount.map_ids(userns) {
+        Err(Errno::INVAL) => Ok(()),
+        result => result,
+    }
+}
+
+/// Overlays the volume over the base. In the user namespace, as user 0 inside: mounted from outside over layers with mapped IDs, the kernel cannot make
+/// its work directory, and gives a root that is silently read-only.
+pub fn overlay(base: &Path, volume: &Path) -> Step<Mount> {
     let (upper, work) = (volume.join(UPPER), volume.join(WORK));
-    let text = |path: &Path| path.to_str().map(str::to_owned).ok_or_else(|| Failed::new("overlay", "a path that is not UTF-8"));
+    let text = |path: &Path| {
+        path.to_str().map(str::to_owned).ok_or_else(|| Failed::new("overlay", "a path that is not UTF-8"))
+    };
     let (base, upper, work) = (text(base)?, text(&upper)?, text(&work)?);
-    let mut options = vec![
+    let options = [
         ("source", "tenure"),
         ("lowerdir", base.as_str()),
         ("upperdir", upper.as_str()),
         ("workdir", work.as_str()),
+        ("userxattr", ""),
         // A volume then says by itself what it changes, which is what a snapshot takes.
-        ("redirect_dir", "off"),
-        ("metacopy", "off"),
         ("index", "off"),
     ];
-    if in_user_namespace {
-        options.push(("userxattr", ""));
-        options.retain(|(key, _)| *key != "redirect_dir" && *key != "metacopy");
-    }
     Mount::new("overlay", &options, PLAIN).step("overlay")
 }
 
 /// Mounts all that belongs on top of the root. The working directory is the new root; the old one is still there.
 pub fn furnish(masked: &Masked, single_id: bool) -> Step<()> {
     Mount::new("proc", &[], DATA).step("proc")?.attach("proc").step("proc")?;
-    limit_namespace()?;
+    // Opened while it can be written; used last, since even a mount that is not attached yet counts as a namespace.
+    let limits = File::open("proc/sys/user").step("limits of the user namespace")?;
     devices(single_id)?;
     system().step("sys")?;
-    masked.apply().step("mask /proc")
+    masked.apply().step("mask /proc")?;
+    limit_namespace(&limits)
 }
 
 /// Bounds what the kernel keeps for the users inside. The files act on the namespace of whoever opens them.
-fn limit_namespace() -> Step<()> {
+fn limit_namespace(directory: &File) -> Step<()> {
     for (name, value) in NAMESPACE_LIMITS {
-        let file = format!("proc/sys/user/{name}");
-        if exists(&file) {
-            std::fs::write(&file, value.to_string()).step("limits of the user namespace")?;
+        match openat(directory, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(0),
+            opened => opened.and_then(|file| rustix::io::write(file, value.to_string().as_bytes())),
         }
+        .step("limits of the user namespace")?;
     }
     Ok(())
 }
@@ -65,7 +105,7 @@ fn devices(single_id: bool) -> Step<()> {
     tmpfs("64k").step("dev")?.attach("dev").step("dev")?;
     for name in DEVICES {
         let inside = format!("dev/{name}");
-        std::fs::File::create(&inside).step("device")?;
+        File::create(&inside).step("device")?;
         bind(format!("/dev/{name}"), &inside, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC).step("device")?;
     }
     let links = [
@@ -148,7 +188,9 @@ impl Masked {
             }
         }
         for file in &self.files {
-            bind("dev/null", file, FROZEN | libc::MOUNT_ATTR_NOEXEC).or_else(ignore_missing)?;
+            // As a device it reads as empty.
+            bind("dev/null", file, libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_RDONLY)
+                .or_else(ignore_missing)?;
         }
         let Some((first, others)) = self.dirs.split_first() else { return Ok(()) };
         let empty = Mount::new("tmpfs", &[("mode", "0555"), ("size", "4k")], FROZEN | libc::MOUNT_ATTR_NOEXEC)?;

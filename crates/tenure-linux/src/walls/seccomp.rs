@@ -11,8 +11,8 @@
 
 use super::syscalls::{ALLOWED, FORBIDDEN};
 use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition as Condition,
-    SeccompFilter, SeccompRule,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op,
+    SeccompCondition as Condition, SeccompFilter, SeccompRule,
 };
 use std::collections::BTreeMap;
 
@@ -58,7 +58,8 @@ fn forbidden_rules() -> Result<Rules, BackendError> {
     let mut rules: Rules = FORBIDDEN.iter().map(|call| (*call, Vec::new())).collect();
     // A rule per flag: the flag is set.
     let flag_set = |flag: u64| SeccompRule::new(vec![Condition::new(0, Len::Qword, Op::MaskedEq(flag), flag)?]);
-    let namespaces = (0..64).map(|bit| 1u64 << bit).filter(|bit| CLONE_NEW_ANY & bit != 0 && *bit != libc::CLONE_NEWTIME as u64);
+    let namespaces =
+        (0..64).map(|bit| 1u64 << bit).filter(|bit| CLONE_NEW_ANY & bit != 0 && *bit != libc::CLONE_NEWTIME as u64);
     // For clone the bit of CLONE_NEWTIME is part of the exit signal: a time namespace comes from unshare or clone3 only.
     rules.insert(libc::SYS_clone, namespaces.map(flag_set).collect::<Result<_, _>>()?);
     rules.insert(libc::SYS_socket, vec![not_one_of(&FAMILIES)?, netlink_but_route()?]);

@@ -17,7 +17,8 @@ pub fn run(context: &Context) -> Result<u8, Failure> {
         Ok::<_, Failure>(report)
     })?;
     if context.json {
-        let text = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
+        let text =
+            serde_json::to_string_pretty(&report).map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
         super::print(&(text + "\n"))?;
     } else {
         super::print(&in_words(&report))?;

@@ -23,8 +23,10 @@ const TIMED_OUT: u8 = 124;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: the program's own, 128 and the signal's number if one ended it (137 if the kernel did for memory), \
-                        124 after --timeout, 126 and 127 if it cannot be run or found, 125 if tenure itself fails.")]
+#[command(
+    after_help = "Exit code: the program's own, 128 and the signal's number if one ended it (137 if the kernel did for memory), \
+                        124 after --timeout, 126 and 127 if it cannot be run or found, 125 if tenure itself fails."
+)]
 pub struct Args {
     /// The root it runs in: a template's NAME or NAME@VERSION
     #[arg(long, default_value = DEFAULT_TEMPLATE, value_name = "NAME")]
@@ -193,7 +195,13 @@ fn not_started(program: &str, error: AgentError) -> Failure {
 }
 
 /// Says how it ended, where the exit code alone does not, and answers with that code.
-fn tell(context: &Context, args: &Args, spec: &EnvironmentSpec, environment: &dyn Environment, ended: &Ended) -> Result<u8, Failure> {
+fn tell(
+    context: &Context,
+    args: &Args,
+    spec: &EnvironmentSpec,
+    environment: &dyn Environment,
+    ended: &Ended,
+) -> Result<u8, Failure> {
     let code = match (ended.timed_out, ended.exit_code, ended.signal) {
         (true, ..) => TIMED_OUT,
         (false, Some(code), _) => exit_code(code),

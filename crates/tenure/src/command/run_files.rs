@@ -34,7 +34,10 @@ pub async fn copy_in(environment: &dyn Environment, copies: &[Copy]) -> Result<(
             } else if meta.is_file() {
                 copy_file(environment, &from, &to, meta.permissions().mode() & 0o777).await?;
             } else {
-                return Err(Failure::new(Code::Validation, format!("{} is neither a file nor a directory", from.display())));
+                return Err(Failure::new(
+                    Code::Validation,
+                    format!("{} is neither a file nor a directory", from.display()),
+                ));
             }
         }
     }

@@ -78,7 +78,13 @@ pub fn run(context: &Context, command: Command) -> Result<u8, Failure> {
 fn settings(args: AddArgs) -> Settings {
     Settings {
         created_at_ms: now_ms(),
-        limits: LimitDefaults { cpu_millis: args.cpu, memory_bytes: args.memory, pids: args.pids, disk_bytes: args.disk, ..LimitDefaults::default() },
+        limits: LimitDefaults {
+            cpu_millis: args.cpu,
+            memory_bytes: args.memory,
+            pids: args.pids,
+            disk_bytes: args.disk,
+            ..LimitDefaults::default()
+        },
         user: args.user,
         cwd: args.cwd,
         ..Settings::default()
