@@ -15,7 +15,7 @@ use tenure_protocol::{
 /// Most bytes that wait to be sent before their sources are left unread.
 const OUT_MAX: usize = 256 * 1024;
 /// A new request is taken up only when less than this waits to be sent.
-const REQUEST_ROOM: usize = 64 * 1024;
+pub const REQUEST_ROOM: usize = 64 * 1024;
 /// Most bytes of an unfinished frame before the handshake is over.
 const HANDSHAKE_BYTES_MAX: usize = 4096;
 /// Descriptors that one message can bring.

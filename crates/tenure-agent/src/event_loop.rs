@@ -4,7 +4,7 @@
 //! kernel's buffers hold a fast writer back, however far it is from the slow reader.
 
 use crate::clock::{AwakeClock, TICK};
-use crate::connection::{Connection, Phase, Received};
+use crate::connection::{Connection, Phase, REQUEST_ROOM, Received};
 use crate::credentials::Tenant;
 use crate::ending::Ending;
 use crate::exec::Exec;
@@ -252,8 +252,13 @@ impl Agent {
 
     fn finish_turn(&mut self, id: u64, now: Instant) -> bool {
         let Some(connection) = self.connections.get_mut(&id) else { return true };
+        let unsent = connection.out.len();
         if connection.flush().is_err() {
             return false;
+        }
+        // What waited for room would not hear of it: nothing may be left whose sending is an event.
+        if connection.out.len() < unsent && unsent >= REQUEST_ROOM {
+            self.ready_connections.insert(id);
         }
         connection.update_interest();
         if let Phase::Serving(task) = &connection.phase

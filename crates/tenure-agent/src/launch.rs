@@ -1,6 +1,6 @@
 //! Starting execs, and everything that is asked about one afterwards.
 
-use crate::connection::{DESCRIPTORS_MAX, Phase as ConnectionPhase};
+use crate::connection::DESCRIPTORS_MAX;
 use crate::event_loop::Agent;
 use crate::exec::{Exec, Kills, Phase, Start};
 use crate::failure::{Failure, text_of};
@@ -76,13 +76,6 @@ impl Agent {
         self.limit_begin(key, wanted.timeout_ms.map(Duration::from_millis), now);
         self.set_task(id, Task::Attached(key));
         Ok(())
-    }
-
-    fn set_task(&mut self, id: u64, task: Task) {
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.phase = ConnectionPhase::Serving(Box::new(task));
-            self.ready_connections.insert(id);
-        }
     }
 
     /// The files that came with the message. Only regular ones: the agent writes to them itself, and must never wait.

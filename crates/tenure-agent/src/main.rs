@@ -12,10 +12,13 @@ mod boot;
 mod clock;
 mod connection;
 mod credentials;
+mod delete;
+mod dial;
 mod ending;
 mod event_loop;
 mod exec;
 mod failure;
+mod file;
 mod handshake;
 mod input;
 mod launch;
@@ -27,7 +30,9 @@ mod reaper;
 mod request;
 mod spawn;
 mod tty;
+mod upload;
 mod user;
+mod watch;
 
 fn main() {
     // No message and no detail on failure: the keeper sees the control socket close, and nobody else may see anything.

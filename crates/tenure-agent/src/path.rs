@@ -76,7 +76,7 @@ pub fn open_regular(path: &str) -> Result<(OwnedFd, RawStat), Failure> {
 /// Whether this is one of the agent's own files below `/proc`. The kernel lets a process read itself whatever its other walls say.
 fn belongs_to_agent(probe: &OwnedFd) -> bool {
     let Ok(filesystem) = rustix::fs::fstatfs(probe) else { return true };
-    if filesystem.f_type as i64 != PROC_SUPER_MAGIC {
+    if filesystem.f_type != PROC_SUPER_MAGIC {
         return false;
     }
     let link = format!("/proc/self/fd/{}", probe.as_raw_fd());
@@ -132,7 +132,7 @@ pub fn describe(raw: &RawStat) -> Stat {
         kind,
         size: u64::try_from(raw.st_size).unwrap_or(0),
         mode: raw.st_mode & 0o7777,
-        modified_ms: (raw.st_mtime as i64).saturating_mul(1000).saturating_add(nanos / 1_000_000),
+        modified_ms: raw.st_mtime.saturating_mul(1000).saturating_add(nanos / 1_000_000),
     }
 }
 

@@ -2,10 +2,16 @@
 
 use crate::connection::{OutBuffer, Phase};
 use crate::credentials::Tenant;
+use crate::delete::{self, Delete};
+use crate::dial::Dial;
 use crate::event_loop::{Agent, Binding};
 use crate::failure::Failure;
+use crate::file::{FileRead, List};
 use crate::path;
+use crate::poll::Token;
 use crate::process;
+use crate::upload::Upload;
+use crate::watch::Watch;
 use std::time::Instant;
 use tenure_protocol::{FailureCode, Frame, Reply, Request, Stream};
 
@@ -16,6 +22,20 @@ pub enum Task {
     Idle,
     /// Gets the events of this exec and feeds its input.
     Attached(u64),
+    Read(FileRead),
+    Write(Upload),
+    Delete(Delete),
+    List(List),
+    Watch(Watch),
+    Dial(Dial),
+}
+
+/// A piece of a file, or its end.
+fn upload_frame(upload: &mut Upload, bytes: &[u8]) -> Result<Option<Reply>, Failure> {
+    if bytes.is_empty() {
+        return upload.commit().map(Some);
+    }
+    upload.write(bytes).map(|()| None)
 }
 
 /// What became of a frame.
@@ -43,16 +63,32 @@ pub enum Step {
 
 impl Task {
     /// One bounded step of what needs no frame.
-    pub fn step(&mut self, _out: &mut OutBuffer, _scratch: &mut [u8], _tenant: &Tenant, _now: Instant) -> Step {
+    pub fn step(&mut self, out: &mut OutBuffer, scratch: &mut [u8], tenant: &Tenant, now: Instant) -> Step {
         match self {
-            Task::Idle | Task::Attached(_) => Step::Waiting,
+            Task::Idle | Task::Attached(_) | Task::Write(_) => Step::Waiting,
+            Task::Read(read) => tenant.run(|| read.step(out, scratch)),
+            Task::Delete(delete) => {
+                let (step, reply) = tenant.run(|| delete.step());
+                reply.iter().for_each(|reply| out.reply(reply));
+                step
+            }
+            Task::List(list) => tenant.run(|| list.step(out)),
+            Task::Watch(watch) => watch.step(out, tenant),
+            Task::Dial(dial) => dial.step(out, scratch, now),
         }
     }
 
     /// When it must be stepped although nothing happens.
     pub fn wakes_at(&self) -> Option<Instant> {
         match self {
-            Task::Idle | Task::Attached(_) => None,
+            Task::Dial(dial) => dial.wakes_at(),
+            Task::Idle
+            | Task::Attached(_)
+            | Task::Read(_)
+            | Task::Write(_)
+            | Task::Delete(_)
+            | Task::List(_)
+            | Task::Watch(_) => None,
         }
     }
 }
@@ -72,6 +108,24 @@ impl Agent {
                 let key = *key;
                 self.serve_attached(id, key, frame, now)
             }
+            // The next request waits until this one is done.
+            (Task::Read(_) | Task::Delete(_) | Task::List(_), frame) => Handled::Later(frame),
+            (Task::Write(upload), Frame::Data(_, bytes)) => {
+                match upload_frame(upload, &bytes) {
+                    Ok(None) => {}
+                    Ok(Some(reply)) => self.become_idle(id, Some(reply)),
+                    Err(failure) => self.become_idle(id, Some(failure.reply())),
+                }
+                Handled::Taken
+            }
+            (Task::Dial(dial), Frame::Data(stream, bytes)) => {
+                if !dial.has_room() {
+                    return Handled::Later(Frame::Data(stream, bytes));
+                }
+                dial.feed(bytes);
+                Handled::Taken
+            }
+            (Task::Write(_) | Task::Dial(_), Frame::Message(_)) | (Task::Watch(_), _) => Handled::Broken,
         }
     }
 
@@ -141,12 +195,38 @@ impl Agent {
                 done
             }
             Request::Ping => done,
-            Request::FileRead { .. }
-            | Request::FileWrite { .. }
-            | Request::FileDelete { .. }
-            | Request::List { .. }
-            | Request::Watch { .. }
-            | Request::Dial { .. } => Err(Failure::new(FailureCode::Invalid, "not spoken by this agent")),
+            Request::FileRead { path, offset, length } => {
+                let (read, reply) = self.tenant.run(|| FileRead::begin(path, offset, length))?;
+                self.set_task(id, Task::Read(read));
+                Ok(Some(reply))
+            }
+            Request::FileWrite { path, mode } => {
+                let upload = Upload::begin(path, mode, &self.tenant)?;
+                self.set_task(id, Task::Write(upload));
+                Ok(None)
+            }
+            Request::FileDelete { path, recursive } => match self.tenant.run(|| delete::begin(path, recursive))? {
+                Some(delete) => {
+                    self.set_task(id, Task::Delete(delete));
+                    Ok(None)
+                }
+                None => done,
+            },
+            Request::List { path } => {
+                let list = self.tenant.run(|| List::begin(path))?;
+                self.set_task(id, Task::List(list));
+                Ok(None)
+            }
+            Request::Watch { path, recursive } => {
+                let watch = Watch::begin(&self.poller, Token::Aside(id), path, recursive, &self.tenant)?;
+                self.set_task(id, Task::Watch(watch));
+                Ok(None)
+            }
+            Request::Dial { port } => {
+                let dial = Dial::begin(&self.poller, Token::Aside(id), port, now)?;
+                self.set_task(id, Task::Dial(dial));
+                Ok(None)
+            }
         }
     }
 
@@ -184,7 +264,14 @@ impl Agent {
         if let Some(reply) = reply {
             connection.out.reply(&reply);
         }
-        connection.phase = Phase::Serving(Box::new(Task::Idle));
-        self.ready_connections.insert(id);
+        self.set_task(id, Task::Idle);
+    }
+
+    /// Gives a connection something to do.
+    pub fn set_task(&mut self, id: u64, task: Task) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.phase = Phase::Serving(Box::new(task));
+            self.ready_connections.insert(id);
+        }
     }
 }

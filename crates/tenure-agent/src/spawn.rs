@@ -231,12 +231,17 @@ fn drop_capabilities() -> Result<(), i32> {
     }
 }
 
-/// Default disposition for every signal, none blocked.
+/// Default disposition for every signal, none blocked. The C library would not let us reset the signals it keeps for itself.
 fn reset_signals() {
-    // SAFETY: plain numbers and a live, initialised set. The two signals of the C library refuse, harmlessly.
+    const SIGNAL_MAX: libc::c_int = 64;
+    const SET_BYTES: usize = 8;
+    // Longer than the kernel's structure, and all zero: the default disposition, no flags, an empty mask.
+    let default = [0u64; 8];
+    // SAFETY: the structure and the set are live and initialised; signals that cannot be reset refuse, harmlessly.
     unsafe {
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+        for signal in 1..=SIGNAL_MAX {
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, SET_BYTES);
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

@@ -6,7 +6,7 @@
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ fn boot_file(options: &Options) -> std::fs::File {
         dies_with_keeper: options.dies_with_keeper,
         user: user(),
         grace_ms: options.grace_ms,
-        rlimits: vec![(libc::RLIMIT_NOFILE as u32, 256), (libc::RLIMIT_CORE as u32, 0)],
+        rlimits: vec![(libc::RLIMIT_NOFILE, 256), (libc::RLIMIT_CORE, 0)],
     };
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&serde_json::to_vec(&boot).unwrap()).unwrap();
@@ -447,11 +447,9 @@ pub fn lives(pid: u32) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
-/// Takes a raw descriptor.
-///
-/// # Safety
-/// Nobody else may own it.
-pub unsafe fn own(fd: i32) -> OwnedFd {
-    // SAFETY: the caller says that nobody else owns it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
+/// Signals a process that a test started and did not wait for.
+pub fn signal(pid: u32, signal: i32) {
+    assert!(pid > 1);
+    // SAFETY: plain numbers; the process is not yet reaped.
+    assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
 }
