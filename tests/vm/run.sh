@@ -133,7 +133,7 @@ payload() { # directory to fill, tar archive to write
 
 settings() { # boot number, slow
     printf 'VM_BOOT=%s\nVM_SLOW=%s\nVM_SCRIPT=%q\nVM_FILTER=%q\nVM_LIMIT=%s\nVM_CUT=%s\n' \
-        "$1" "$2" "$SCRIPT" "$FILTER" $((LIMIT * 9 / 10)) \
+        "$1" "$2" "$SCRIPT" "$FILTER" $((LIMIT * 8 / 10)) \
         "$([ "$REBOOT" = cut ] && [ "$1" = 1 ] && echo 1 || echo 0)"
 }
 
