@@ -221,6 +221,7 @@ async fn answers_out_of_turn_are_refused() {
     let started = || encoded(&Reply::Started { pid: 2 });
     let progress = || encoded(&Reply::Progress { output: Written::default(), error: Written::default() });
     refused(0, vec![started()]).await;
+    refused(0, vec![encoded(&Reply::Done)[..7].to_vec()]).await;
     refused(1, vec![encoded(&Reply::Done)]).await;
     refused(1, vec![data(Stream::Output, b"a")]).await;
     refused(1, vec![started(), started()]).await;

@@ -32,7 +32,7 @@ pub enum Event {
 /// What both halves must know to tell whether the connection is at rest afterwards.
 #[derive(Default)]
 struct Sent {
-    /// Something went to the program, and may arrive after its end.
+    /// Something went to the program, a detach included, and may arrive after its end.
     any: AtomicBool,
     /// [`Request::Detach`] went out: one more answer is due.
     detach: AtomicBool,
@@ -138,9 +138,8 @@ impl Attached {
     /// The client again, for another request. `None` where the program has not ended, or where something that it was told may still be on its way:
     /// it would be taken for the next request.
     pub fn into_client(self) -> Option<Client> {
-        let (any, detach) = (&self.receiver.sent.any, &self.receiver.sent.detach);
         let rests = match self.receiver.end {
-            Some(Event::Exited(_)) => !any.load(Ordering::Acquire) && !detach.load(Ordering::Acquire),
+            Some(Event::Exited(_)) => !self.receiver.sent.any.load(Ordering::Acquire),
             Some(Event::Detached) => true,
             _ => false,
         };
