@@ -25,8 +25,10 @@ mod frame;
 mod handshake;
 mod limits;
 mod message;
+mod validate;
 
 pub use frame::{Decoder, Frame, FrameError, Stream, encode_data, encode_message};
 pub use handshake::{Key, Nonce, Proof, Side, Transcript, VERSION_MAX, VERSION_MIN, choose_version};
 pub use limits::*;
 pub use message::*;
+pub use validate::Invalid;

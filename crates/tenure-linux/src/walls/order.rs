@@ -31,7 +31,8 @@ pub struct Order {
 /// Per-process limits inside, soft and hard alike. Most are counted per user, and each environment's users are its own.
 pub fn process_limits(limits: &ResourceLimits, groups_count_processes: bool) -> Vec<(u32, u64)> {
     let mut all = vec![
-        (libc::RLIMIT_CORE, 0),
+        // Not 0: where the host pipes core dumps to a program, the kernel runs that program, as root and outside, whatever the limit is, unless it is 1.
+        (libc::RLIMIT_CORE, 1),
         (libc::RLIMIT_NOFILE, 16_384),
         (libc::RLIMIT_SIGPENDING, 4_096),
         (libc::RLIMIT_MSGQUEUE, 819_200),
