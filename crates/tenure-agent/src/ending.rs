@@ -76,11 +76,17 @@ fn signal_everything<'a>(execs: impl Iterator<Item = &'a Exec>, signal: i32) {
 
 impl Agent {
     /// Binds the environment to its session, once.
-    pub fn bind(&mut self, deadline_boot_ms: Option<u64>, binding: Binding) -> Result<(), Failure> {
+    pub fn bind(
+        &mut self,
+        environment: Option<String>,
+        deadline_boot_ms: Option<u64>,
+        binding: Binding,
+    ) -> Result<(), Failure> {
         if self.binding.is_some() {
             return Err(Failure::new(FailureCode::OutOfTurn, "the environment is bound already"));
         }
         self.deadline_set(deadline_boot_ms)?;
+        self.boot.environment = environment.unwrap_or(std::mem::take(&mut self.boot.environment));
         self.binding = Some(binding);
         Ok(())
     }

@@ -18,7 +18,8 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 use tenure_protocol::{
-    EXECS_MAX, Ended, Exec as Wanted, ExecState, FRAME_MAX, FailureCode, Reply, Sink, User, WindowSize, Written,
+    EXECS_MAX, EXECS_PAGE, Ended, Exec as Wanted, ExecState, FRAME_MAX, FailureCode, Reply, Sink, User, WindowSize,
+    Written,
 };
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -227,9 +228,12 @@ impl Agent {
         Ok(())
     }
 
-    /// All execs that nobody asked to forget, in order of their start.
-    pub fn exec_list(&self) -> Reply {
-        Reply::Execs { execs: self.execs.values().filter(|exec| !exec.forgotten).map(Exec::state).collect() }
+    /// A page of the execs that nobody asked to forget, in order of their start.
+    pub fn exec_list(&self, after: Option<&str>) -> Result<Reply, Failure> {
+        let first = after.map_or(Ok(0), |after| self.exec_find(after).map(|key| key + 1))?;
+        let mut left = self.execs.range(first..).map(|(_, exec)| exec).filter(|exec| !exec.forgotten);
+        let execs = left.by_ref().take(EXECS_PAGE).map(Exec::state).collect();
+        Ok(Reply::Execs { execs, more: left.next().is_some() })
     }
 
     /// Forgets an ended exec. What it left behind can go on writing.

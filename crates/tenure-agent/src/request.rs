@@ -149,7 +149,8 @@ impl Agent {
     /// Whether a request makes sense now.
     fn admit(&self, request: &Request) -> Result<(), Failure> {
         request.validate().map_err(|invalid| Failure::new(FailureCode::Invalid, invalid.to_string()))?;
-        let early = matches!(request, Request::Bind { .. } | Request::Ping | Request::Execs | Request::Shutdown { .. });
+        let early =
+            matches!(request, Request::Bind { .. } | Request::Ping | Request::Execs { .. } | Request::Shutdown { .. });
         if self.binding.is_none() && !early {
             return Err(Failure::new(FailureCode::OutOfTurn, "the environment is not bound"));
         }
@@ -164,8 +165,8 @@ impl Agent {
     fn perform(&mut self, id: u64, request: Request, now: Instant) -> Result<Option<Reply>, Failure> {
         let done = Ok(Some(Reply::Done));
         match request {
-            Request::Bind { generation, deadline_boot_ms, env } => {
-                self.bind(deadline_boot_ms, Binding { generation, env })?;
+            Request::Bind { environment, generation, deadline_boot_ms, env } => {
+                self.bind(environment, deadline_boot_ms, Binding { generation, env })?;
                 done
             }
             Request::Deadline { deadline_boot_ms } => {
@@ -181,7 +182,7 @@ impl Agent {
                 self.exec_signal(&exec_id, signal)?;
                 done
             }
-            Request::Execs => Ok(Some(self.exec_list())),
+            Request::Execs { after } => self.exec_list(after.as_deref()).map(Some),
             Request::Forget { exec_id } => {
                 self.exec_forget(&exec_id)?;
                 done

@@ -1,5 +1,8 @@
 //! Execs: how programs start, what they see, how they end.
 
+// The helpers below stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
 mod client;
 
 use client::*;
@@ -36,7 +39,11 @@ fn check_refused(agent: &Agent, wanted: Wanted, code: FailureCode, named: &str) 
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(connection.ask(&Request::Execs), Reply::Execs { execs: vec![] }, "nothing is remembered of it");
+    assert_eq!(
+        connection.ask(&Request::Execs { after: None }),
+        Reply::Execs { execs: vec![], more: false },
+        "nothing is remembered of it"
+    );
     assert_eq!(connection.ask(&Request::Ping), Reply::Done);
 }
 
@@ -341,8 +348,8 @@ fn execs_are_remembered_until_they_are_forgotten() {
     let exec_id = wanted.0.exec_id.clone();
     let pid = connection.start(&wanted);
     let ended = connection.rest(pid).ended;
-    let list = |connection: &mut Connection| match connection.ask(&Request::Execs) {
-        Reply::Execs { execs } => execs,
+    let list = |connection: &mut Connection| match connection.ask(&Request::Execs { after: None }) {
+        Reply::Execs { execs, .. } => execs,
         other => panic!("{other:?}"),
     };
     let expected = ExecState { exec_id: exec_id.clone(), pid, tag: Some("build".into()), ended: Some(ended.clone()) };

@@ -1,5 +1,8 @@
 //! Files: with the tenant's rights, regular ones only, whole or not at all.
 
+// The helpers below stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
 mod client;
 
 use client::*;

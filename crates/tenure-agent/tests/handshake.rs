@@ -70,12 +70,12 @@ fn an_environment_is_bound_once_and_does_little_before() {
     let agent = Agent::start_with(Options { bind: false, ..Options::default() });
     let mut connection = agent.connect();
     assert_eq!(connection.ask(&Request::Ping), Reply::Done);
-    assert_eq!(connection.ask(&Request::Execs), Reply::Execs { execs: vec![] });
+    assert_eq!(connection.ask(&Request::Execs { after: None }), Reply::Execs { execs: vec![], more: false });
     assert_eq!(connection.refused(&Request::Exec(agent.shell("true").0)), FailureCode::OutOfTurn);
     assert_eq!(connection.refused(&Request::Stat { path: "/".into() }), FailureCode::OutOfTurn);
     assert_eq!(connection.refused(&Request::Deadline { deadline_boot_ms: None }), FailureCode::OutOfTurn);
     connection.bind(None);
-    let again = Request::Bind { generation: 8, deadline_boot_ms: Some(1), env: Default::default() };
+    let again = Request::Bind { environment: None, generation: 8, deadline_boot_ms: Some(1), env: Default::default() };
     assert_eq!(connection.refused(&again), FailureCode::OutOfTurn);
     assert_eq!(agent.run(agent.shell("exit 3")).ended.exit_code, Some(3));
 }

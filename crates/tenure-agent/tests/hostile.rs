@@ -1,5 +1,8 @@
 //! Hostile managers: whatever they send, the agent goes on for everybody else.
 
+// The helpers below stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
 mod client;
 
 use client::*;
@@ -11,7 +14,8 @@ use tenure_protocol::*;
 /// One agent for all cases: each must leave it in order for the next.
 fn agent() -> &'static Mutex<Agent> {
     static AGENT: OnceLock<Mutex<Agent>> = OnceLock::new();
-    AGENT.get_or_init(|| Mutex::new(Agent::start()))
+    // A static is never dropped: the agent ends when this process does.
+    AGENT.get_or_init(|| Mutex::new(Agent::start_with(Options { dies_with_keeper: true, ..Options::default() })))
 }
 
 fn serves_others(agent: &Agent) -> bool {
@@ -60,7 +64,7 @@ fn request_text() -> impl Strategy<Value = String> {
         Just("[]".to_owned()),
         Just("true".to_owned()),
         Just("\"\"".to_owned()),
-        Just("\"/tmp/none\"".to_owned()),
+        Just("\"/proc/none\"".to_owned()),
         Just("\"/dev/zero\"".to_owned()),
         Just("\"/proc/self/mem\"".to_owned()),
         Just("9".to_owned()),
@@ -206,4 +210,46 @@ fn a_crowd_of_execs_at_once_is_served() {
         let outcome = connection.outcome();
         assert_eq!((outcome.text(), outcome.ended.exit_code), (format!("{index}\n"), Some(index as i32)));
     }
+}
+
+/// Processor time used by the agent itself, in clock ticks.
+fn ticks(agent: &Agent) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", agent.child.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// QA-1
+#[test]
+fn an_agent_that_waits_for_others_sleeps() {
+    let agent = Agent::start();
+    // Everything that can be waited for, all at once: nobody reads, nobody writes, pipes and sockets are hung up.
+    let flood = agent.shell("yes & yes; exit 0");
+    agent.connect().start(&flood);
+    let mut unread = agent.connect();
+    unread.start(&agent.shell("yes"));
+    agent.connect().start(&agent.shell("echo unread; exit 0"));
+    let mut deaf = agent.connect();
+    deaf.start(&agent.shell("exec <&-; sleep 1000").stdin());
+    let mut unfed = agent.connect();
+    unfed.start(&agent.shell("sleep 1000").stdin());
+    unfed.data(&vec![0; 150_000]);
+    let mut limited = agent.connect();
+    limited.start(&agent.shell("sleep 1000").timeout(3_600_000));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut dialled = agent.connect();
+    assert_eq!(dialled.ask(&Request::Dial { port }), Reply::Done);
+    let (mut server, _) = listener.accept().unwrap();
+    dialled.data(b"");
+    assert_eq!(std::io::Read::read(&mut server, &mut [0]).unwrap(), 0);
+    let mut background = agent.connect();
+    background.start(&agent.shell("sleep 1000 & exit 0"));
+    background.rest(0);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let before = ticks(&agent);
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let used = ticks(&agent) - before;
+    assert!(used < 20, "{used} ticks of 200: it spins");
+    assert!(serves_others(&agent));
 }

@@ -1,5 +1,8 @@
 //! Output: in order, within its cap, and never lost because somebody stopped listening.
 
+// The helpers below stand outside of test functions.
+#![allow(clippy::unwrap_used)]
+
 mod client;
 
 use client::*;
@@ -43,8 +46,8 @@ fn output_into_files_needs_no_connection() {
     let wanted = agent.shell("sleep 0.3; echo late; echo worse >&2; head -c 1000000 /dev/zero; exit 3").files(u64::MAX);
     let files = agent.connect().start_into_files(&wanted, agent.directory.path());
     let mut connection = agent.connect();
-    let mut states = || match connection.ask(&Request::Execs) {
-        Reply::Execs { execs } => execs,
+    let mut states = || match connection.ask(&Request::Execs { after: None }) {
+        Reply::Execs { execs, .. } => execs,
         other => panic!("{other:?}"),
     };
     eventually("it ends", || states()[0].ended.is_some());
@@ -171,8 +174,8 @@ fn frames_that_nobody_read_are_there_for_the_next_who_attaches() {
     connection.start(&wanted);
     drop(connection);
     let mut other = agent.connect();
-    eventually("it is known to have ended", || match other.ask(&Request::Execs) {
-        Reply::Execs { execs } => execs[0].ended.is_some(),
+    eventually("it is known to have ended", || match other.ask(&Request::Execs { after: None }) {
+        Reply::Execs { execs, .. } => execs[0].ended.is_some(),
         _ => false,
     });
     other.send(&Request::Attach { exec_id });

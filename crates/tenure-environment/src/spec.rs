@@ -73,6 +73,7 @@ impl EnvironmentSpec {
         check(self.grace_ms <= GRACE_MS_MAX, "grace_ms", "must be at most an hour")?;
         // What is bound to the agent later must pass here already, so that creation fails before anything is made.
         let bind = tenure_protocol::Request::Bind {
+            environment: Some(self.id.to_string()),
             generation: self.generation.0,
             deadline_boot_ms: self.deadline_boot_ms,
             env: self.env.clone(),

@@ -117,9 +117,9 @@ async fn a_pooled_agent_is_bound_once_and_the_client_goes_on_in_its_generation()
     let (key, environment) = (KEY, id());
     let manager = async {
         let mut client = Client::handshake(transport, &key, &environment, Generation::UNBOUND).await.unwrap();
-        client.bind(Generation::first(), Some(5), Default::default()).await.unwrap();
+        client.bind(&id(), Generation::first(), Some(5), Default::default()).await.unwrap();
         assert_eq!(client.generation(), Generation::first());
-        let again = client.bind(Generation(2), None, Default::default()).await;
+        let again = client.bind(&id(), Generation(2), None, Default::default()).await;
         assert!(matches!(again, Err(AgentError::Failed { code: FailureCode::OutOfTurn, .. })), "{again:?}");
         assert_eq!(client.generation(), Generation::first());
     };
@@ -128,7 +128,12 @@ async fn a_pooled_agent_is_bound_once_and_the_client_goes_on_in_its_generation()
         agent.say(&challenge(&hello, &KEY, Side::Agent, &id(), 0)).await;
         agent.frame().await.unwrap();
         agent.say(&Reply::Welcome).await;
-        let bind = Request::Bind { generation: 1, deadline_boot_ms: Some(5), env: Default::default() };
+        let bind = Request::Bind {
+            environment: Some(id().to_string()),
+            generation: 1,
+            deadline_boot_ms: Some(5),
+            env: Default::default(),
+        };
         assert_eq!(agent.request().await, bind);
         agent.say(&Reply::Done).await;
         agent.request().await;

@@ -61,7 +61,7 @@ async fn operate(mut client: Client, operation: usize) -> Result<(), AgentError>
             stream.read_to_end(&mut bytes).await?;
             Ok(())
         }
-        _ => client.bind(tenure_environment::Generation(1), None, Default::default()).await,
+        _ => client.bind(&id(), tenure_environment::Generation(1), None, Default::default()).await,
     }
 }
 
@@ -87,6 +87,7 @@ fn honest(operation: usize) -> Vec<Vec<u8>> {
         ],
         3 => vec![encoded(&Reply::Execs {
             execs: vec![ExecState { exec_id: "a".into(), pid: 2, tag: None, ended: Some(exited(0)) }],
+            more: false,
         })],
         4 => vec![encoded(&Reply::Processes { processes: Vec::new(), truncated: false })],
         5 => vec![encoded(&Reply::File { stat: stat() }), data(Stream::Output, b"abc"), done()],
@@ -250,8 +251,8 @@ async fn names_that_lead_elsewhere_are_refused() {
 #[tokio::test]
 async fn lists_that_no_environment_has_are_refused() {
     let state = |exec_id: &str| ExecState { exec_id: exec_id.into(), pid: 2, tag: None, ended: None };
-    refused(3, vec![encoded(&Reply::Execs { execs: vec![state("a"), state("a")] })]).await;
-    refused(3, vec![encoded(&Reply::Execs { execs: vec![state("")] })]).await;
+    refused(3, vec![encoded(&Reply::Execs { execs: vec![state("a"), state("a")], more: false })]).await;
+    refused(3, vec![encoded(&Reply::Execs { execs: vec![state("")], more: false })]).await;
     let process = Process { pid: 1, ppid: 0, uid: 0, state: "S".into(), cpu_ms: 0, rss_bytes: 0, cmd: String::new() };
     let processes = vec![process.clone(); PROCESSES_MAX + 1];
     refused(4, vec![encoded(&Reply::Processes { processes, truncated: true })]).await;

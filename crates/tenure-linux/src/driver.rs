@@ -1,39 +1,124 @@
 //! The driver: environments behind Linux walls, for whoever speaks [`tenure_environment`].
 
-use crate::environment::LinuxEnvironment;
+use crate::environment::Unbound;
 use crate::keeper::{Host, KeeperClient, KeeperProcess, Order};
+use crate::pool::Pool;
 use crate::template::{DEFAULT_TEMPLATE, HostUsr, Template, TemplateError, Templates};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tenure_environment::agent::new_key;
-use tenure_environment::{Driver, Environment, EnvironmentError, EnvironmentSpec, HostReport};
+use tenure_environment::{
+    Driver, Environment, EnvironmentError, EnvironmentId, EnvironmentSpec, HostReport, ResourceLimits,
+};
 use tenure_protocol::User;
 
 /// Makes environments through a keeper.
+#[derive(Clone)]
 pub struct LinuxDriver {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     keeper: Arc<KeeperClient>,
     data_dir: PathBuf,
     dies_with_keeper: bool,
+    pool: Pool,
 }
 
 impl LinuxDriver {
-    /// Speaks to a keeper from now on. Must be called in a runtime.
+    /// Speaks to a keeper from now on, and makes each environment when it is asked for. Must be called in a runtime.
     pub fn connect(keeper: KeeperProcess) -> std::io::Result<LinuxDriver> {
+        LinuxDriver::connect_with_pool(keeper, 0)
+    }
+
+    /// As [`LinuxDriver::connect`], and keeps so many environments ready of each template that was asked for.
+    pub fn connect_with_pool(keeper: KeeperProcess, ready: usize) -> std::io::Result<LinuxDriver> {
         let (data_dir, dies_with_keeper) = (keeper.settings.data_dir.clone(), keeper.settings.dies_with_manager);
-        Ok(LinuxDriver { keeper: Arc::new(KeeperClient::new(keeper)?), data_dir, dies_with_keeper })
+        let keeper = Arc::new(KeeperClient::new(keeper)?);
+        Ok(LinuxDriver { shared: Arc::new(Shared { keeper, data_dir, dies_with_keeper, pool: Pool::new(ready) }) })
     }
 
     /// Ends all environments and the keeper, and returns when nothing is left of them.
     pub async fn shut_down(&self) {
-        self.keeper.quit().await;
+        self.shared.keeper.quit().await;
+    }
+
+    /// How many environments of a template wait in the pool.
+    pub fn pooled(&self, template: &str) -> usize {
+        self.shared.pool.waiting(template)
+    }
+
+    /// Takes down what waits of one template, so that it can be removed.
+    pub async fn pool_drain(&self, template: &str) {
+        for unbound in self.shared.pool.drain(Some(template)) {
+            unbound.discard().await;
+        }
     }
 
     /// What the keeper found at its start.
     pub async fn host_found(&self) -> Result<Host, EnvironmentError> {
-        self.keeper.host().await.map_err(|why| EnvironmentError::Unavailable(format!("{}: {}", why.stage, why.detail)))
+        self.shared
+            .keeper
+            .host()
+            .await
+            .map_err(|why| EnvironmentError::Unavailable(format!("{}: {}", why.stage, why.detail)))
+    }
+
+    /// One from the pool, where the spec asks for nothing that is fixed when an environment is made. Whatever the pool now lacks is made beside.
+    async fn take_pooled(&self, spec: &EnvironmentSpec, template: &Template, limits_move: bool) -> Option<Unbound> {
+        let usual = pooled_spec(template).ok()?;
+        let fits = spec.hostname == usual.hostname && spec.grace_ms == usual.grace_ms;
+        if !fits || !(limits_move || spec.limits == usual.limits) {
+            return None;
+        }
+        let (name, reference) = (template.manifest.name.clone(), template.reference());
+        let taken = self.shared.pool.take(&name, &reference);
+        for unbound in taken.outdated {
+            unbound.discard().await;
+        }
+        for _ in 0..taken.missing {
+            tokio::spawn(self.clone().refill(template.clone(), name.clone(), reference.clone()));
+        }
+        taken.ready
+    }
+
+    async fn refill(self, template: Template, name: String, reference: String) {
+        let made = match pooled_spec(&template) {
+            Ok(spec) => self.make(&spec, &template).await,
+            Err(error) => Err(error),
+        };
+        match made {
+            Ok(unbound) => {
+                if let Some(unwanted) = self.shared.pool.put(&name, &reference, unbound) {
+                    unwanted.discard().await;
+                }
+            }
+            // The next session is made cold then, and hears of it if that fails as well.
+            Err(_) => self.shared.pool.failed(&name),
+        }
+    }
+
+    async fn make(&self, spec: &EnvironmentSpec, template: &Template) -> Result<Unbound, EnvironmentError> {
+        let hold = template.hold().map_err(|error| EnvironmentError::Unavailable(error.to_string()))?;
+        let key = new_key().map_err(EnvironmentError::Io)?;
+        let order = Order {
+            environment: spec.id.to_string(),
+            hostname: spec.hostname.clone(),
+            base: template.root.clone(),
+            host_usr: template.usr == HostUsr::Bind,
+            limits: spec.limits,
+            key,
+            user: tenant(template),
+            grace_ms: spec.grace_ms,
+            dies_with_keeper: self.shared.dies_with_keeper,
+        };
+        let created = self.shared.keeper.create(order).await;
+        let created =
+            created.map_err(|why| EnvironmentError::Init { stage: why.stage.into_owned(), detail: why.detail })?;
+        Ok(Unbound::new(spec.id.clone(), key, created, hold.into_fd(), self.shared.keeper.clone()))
     }
 
     /// The template of this name, `name` or `name@version`; the built-in one is made if need be.
@@ -42,7 +127,7 @@ impl LinuxDriver {
             TemplateError::NotFound { .. } => EnvironmentError::UnknownBase { name: reference.to_owned() },
             other => EnvironmentError::Unavailable(other.to_string()),
         };
-        let templates = Templates::open(&self.data_dir).map_err(unavailable)?;
+        let templates = Templates::open(&self.shared.data_dir).map_err(unavailable)?;
         if reference == DEFAULT_TEMPLATE {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             return templates.default_template(now.as_millis() as u64).map_err(unavailable);
@@ -64,34 +149,24 @@ impl Driver for LinuxDriver {
     async fn create(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
         spec.validate()?;
         let template = self.template(&spec.base)?;
-        let hold = template.hold().map_err(|error| EnvironmentError::Unavailable(error.to_string()))?;
-        let missing = self.host_found().await?.enforced.missing();
+        let host = self.host_found().await?;
+        let missing = host.enforced.missing();
         if !missing.is_empty() && !spec.allow_unenforced {
             return Err(EnvironmentError::Unenforced(missing));
         }
-        let key = new_key().map_err(EnvironmentError::Io)?;
-        let order = Order {
-            environment: spec.id.to_string(),
-            hostname: spec.hostname.clone(),
-            base: template.root.clone(),
-            host_usr: template.usr == HostUsr::Bind,
-            limits: spec.limits,
-            key,
-            user: tenant(&template),
-            grace_ms: spec.grace_ms,
-            dies_with_keeper: self.dies_with_keeper,
+        let env = variables(&spec, &template);
+        let environment = match self.take_pooled(&spec, &template, host.limits_move).await {
+            Some(unbound) => unbound.bind(&spec, &ResourceLimits::default(), env).await?,
+            None => self.make(&spec, &template).await?.bind(&spec, &spec.limits, env).await?,
         };
-        let created = self.keeper.create(order).await;
-        let created =
-            created.map_err(|why| EnvironmentError::Init { stage: why.stage.into_owned(), detail: why.detail })?;
-        let environment = LinuxEnvironment::new(spec.id.clone(), key, created, hold.into_fd(), self.keeper.clone());
-        if let Err(error) = environment.bind(&spec, variables(&spec, &template)).await {
-            // Half an environment is none.
-            let _ = environment.destroy(Duration::ZERO).await;
-            return Err(error);
-        }
         Ok(Arc::new(environment))
     }
+}
+
+/// What every environment in the pool is made with.
+fn pooled_spec(template: &Template) -> Result<EnvironmentSpec, EnvironmentError> {
+    let id = EnvironmentId::generate().map_err(EnvironmentError::Io)?;
+    Ok(EnvironmentSpec::new(id, template.reference()))
 }
 
 /// The template's variables, and over them the caller's.

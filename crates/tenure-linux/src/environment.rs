@@ -5,10 +5,10 @@ use crate::keeper::{Berth, Created, KeeperClient, Life, SOCKET_NAME};
 use crate::storage::{Volume, btrfs};
 use crate::transport::AgentStream;
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tenure_environment::agent::Client;
 use tenure_environment::{
@@ -26,7 +26,7 @@ const CLEAN_PATIENCE: Duration = Duration::from_secs(5);
 /// An environment behind Linux walls.
 pub struct LinuxEnvironment {
     id: EnvironmentId,
-    generation: AtomicU64,
+    generation: Generation,
     key: Key,
     berth: Berth,
     keeper: Arc<KeeperClient>,
@@ -38,38 +38,78 @@ pub struct LinuxEnvironment {
     _template: OwnedFd,
 }
 
-impl LinuxEnvironment {
-    /// Takes over what the keeper made. It is not bound yet.
-    pub(crate) fn new(
-        id: EnvironmentId,
-        key: Key,
-        created: Created,
-        template: OwnedFd,
-        keeper: Arc<KeeperClient>,
-    ) -> LinuxEnvironment {
-        LinuxEnvironment {
-            id,
-            generation: AtomicU64::new(Generation::UNBOUND.0),
-            key,
-            berth: created.berth,
-            keeper,
-            life: created.life,
-            volume_dir: created.volume_dir.into(),
-            _pidfd: created.pidfd,
-            _template: template,
+/// An environment that belongs to no session yet and has run nobody's code.
+pub struct Unbound {
+    /// What its agent calls itself until it is bound.
+    id: EnvironmentId,
+    key: Key,
+    created: Created,
+    template: OwnedFd,
+    keeper: Arc<KeeperClient>,
+}
+
+impl Unbound {
+    /// Takes over what the keeper made.
+    pub fn new(id: EnvironmentId, key: Key, created: Created, template: OwnedFd, keeper: Arc<KeeperClient>) -> Unbound {
+        Unbound { id, key, created, template, keeper }
+    }
+
+    /// Whether its agent still runs.
+    pub fn is_alive(&self) -> bool {
+        self.created.life.borrow().end().is_none()
+    }
+
+    /// Gives it to its session, once: ID, generation, deadline, variables, and the limits where they are not those it was made with.
+    pub async fn bind(
+        self,
+        spec: &EnvironmentSpec,
+        made_with: &ResourceLimits,
+        env: BTreeMap<String, String>,
+    ) -> Result<LinuxEnvironment, EnvironmentError> {
+        let environment = LinuxEnvironment {
+            id: spec.id.clone(),
+            generation: spec.generation,
+            key: self.key,
+            berth: self.created.berth,
+            keeper: self.keeper,
+            life: self.created.life,
+            volume_dir: self.created.volume_dir.into(),
+            _pidfd: self.created.pidfd,
+            _template: self.template,
+        };
+        let binding = async {
+            if spec.limits != *made_with {
+                environment.set_limits(&spec.limits).await?;
+            }
+            let mut client = environment.connect_as(&self.id, Generation::UNBOUND).await?;
+            within(AGENT_PATIENCE, client.bind(&spec.id, spec.generation, spec.deadline_boot_ms, env)).await
+        };
+        match binding.await {
+            Ok(()) => Ok(environment),
+            Err(error) => {
+                // Half an environment is none.
+                let _ = environment.destroy(Duration::ZERO).await;
+                Err(error)
+            }
         }
     }
 
-    /// Gives it to its session: generation, deadline, variables. Once.
-    pub(crate) async fn bind(
-        &self,
-        spec: &EnvironmentSpec,
-        env: std::collections::BTreeMap<String, String>,
-    ) -> Result<(), EnvironmentError> {
-        let mut client = self.connect().await?;
-        within(AGENT_PATIENCE, client.bind(spec.generation, spec.deadline_boot_ms, env)).await?;
-        self.generation.store(spec.generation.0, Ordering::Release);
-        Ok(())
+    /// Takes it down.
+    pub async fn discard(self) {
+        let _ = self.keeper.kill(&self.created.berth.name).await;
+    }
+}
+
+impl LinuxEnvironment {
+    async fn connect_as(&self, id: &EnvironmentId, generation: Generation) -> Result<Client, EnvironmentError> {
+        if self.life.borrow().end().is_some() {
+            return Err(EnvironmentError::Gone);
+        }
+        let connecting = async {
+            let stream = AgentStream::connect(&self.berth.socket_dir, SOCKET_NAME).await?;
+            Client::handshake(Box::new(stream), &self.key, id, generation).await
+        };
+        within(AGENT_PATIENCE, connecting).await
     }
 
     fn group(&self) -> &Group {
@@ -110,7 +150,7 @@ impl Environment for LinuxEnvironment {
     }
 
     fn generation(&self) -> Generation {
-        Generation(self.generation.load(Ordering::Acquire))
+        self.generation
     }
 
     fn enforced(&self) -> Enforced {
@@ -118,14 +158,7 @@ impl Environment for LinuxEnvironment {
     }
 
     async fn connect(&self) -> Result<Client, EnvironmentError> {
-        if self.life.borrow().end().is_some() {
-            return Err(EnvironmentError::Gone);
-        }
-        let connecting = async {
-            let stream = AgentStream::connect(&self.berth.socket_dir, SOCKET_NAME).await?;
-            Client::handshake(Box::new(stream), &self.key, &self.id, self.generation()).await
-        };
-        within(AGENT_PATIENCE, connecting).await
+        self.connect_as(&self.id, self.generation).await
     }
 
     async fn observe(&self) -> Result<Observation, EnvironmentError> {

@@ -10,6 +10,7 @@ mod driver;
 mod environment;
 pub mod instance;
 pub mod keeper;
+mod pool;
 pub mod process;
 pub mod storage;
 mod sys;

@@ -60,7 +60,9 @@ impl Frame {
     /// Reads the frame as a message of the type that is expected now.
     pub fn message<T: DeserializeOwned>(&self) -> Result<T, FrameError> {
         match self {
-            Frame::Message(text) => serde_json::from_slice(text).map_err(|error| FrameError::BadMessage(error.to_string())),
+            Frame::Message(text) => {
+                serde_json::from_slice(text).map_err(|error| FrameError::BadMessage(error.to_string()))
+            }
             Frame::Data(..) => Err(FrameError::UnexpectedData),
         }
     }

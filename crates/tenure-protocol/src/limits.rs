@@ -20,5 +20,7 @@ pub const ENTRIES_MAX: usize = 512;
 pub const PROCESSES_MAX: usize = 1024;
 /// Most execs that an agent remembers, running ones and ended ones that nobody has asked it to forget.
 pub const EXECS_MAX: usize = 4096;
+/// Most execs in one [`crate::Reply::Execs`].
+pub const EXECS_PAGE: usize = 128;
 /// Most connections that an agent serves at once.
 pub const CONNECTIONS_MAX: usize = 256;

@@ -5,7 +5,7 @@
 
 use crate::handshake::{Nonce, Proof};
 #[cfg(doc)]
-use crate::limits::{ENTRIES_MAX, PROCESSES_MAX};
+use crate::limits::{ENTRIES_MAX, EXECS_PAGE, PROCESSES_MAX};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -90,6 +90,9 @@ pub struct Prove {
 pub enum Request {
     /// Gives a pooled environment to its session, once → [`Reply::Done`].
     Bind {
+        /// What it is called from now on; the name it was made with where none is given.
+        #[serde(default)]
+        environment: Option<String>,
         /// The environment's generation, from 1.
         generation: u64,
         /// When everything inside ends, whoever is alive by then.
@@ -130,8 +133,12 @@ pub enum Request {
         /// Signal number, 1 to 64.
         signal: i32,
     },
-    /// Lists execs, running and ended → [`Reply::Execs`].
-    Execs,
+    /// Lists execs, running and ended, in order of their start → [`Reply::Execs`].
+    Execs {
+        /// The last exec of the page before; the first page where none is given.
+        #[serde(default)]
+        after: Option<String>,
+    },
     /// Forgets an ended exec → [`Reply::Done`].
     Forget {
         /// The exec.
@@ -299,10 +306,13 @@ pub enum Reply {
     },
     /// The attached program has ended and all it wrote was delivered.
     Exited(Ended),
-    /// Execs.
+    /// Execs, at most [`EXECS_PAGE`].
     Execs {
         /// In order of their start.
         execs: Vec<ExecState>,
+        /// Whether there are more after these.
+        #[serde(default)]
+        more: bool,
     },
     /// Processes, at most [`PROCESSES_MAX`].
     Processes {

@@ -60,12 +60,14 @@ impl Request {
     /// Checks every field against its limit. Both sides call it: the manager before it sends, the agent after it read.
     pub fn validate(&self) -> Result<(), Invalid> {
         match self {
-            Request::Bind { generation, env, .. } => {
+            Request::Bind { environment, generation, env, .. } => {
+                environment.iter().try_for_each(|name| check_name("environment", name))?;
                 require(*generation > 0, "generation", "must be at least 1")?;
                 require(check_env(env)? <= ARGS_BYTES_MAX, "env", "is too long")
             }
             Request::Exec(exec) => exec.validate(),
             Request::Attach { exec_id } | Request::Forget { exec_id } => check_name("exec_id", exec_id),
+            Request::Execs { after } => after.iter().try_for_each(|after| check_name("after", after)),
             Request::SignalAttached { signal } => check_signal(*signal),
             Request::Signal { exec_id, signal } => {
                 check_signal(*signal)?;
@@ -86,7 +88,6 @@ impl Request {
             Request::Deadline { .. }
             | Request::Resize { .. }
             | Request::Detach
-            | Request::Execs
             | Request::Processes
             | Request::Shutdown { .. }
             | Request::Ping => Ok(()),

@@ -25,11 +25,13 @@ pub struct Options {
     pub grace_ms: u64,
     pub oom: Option<std::fs::File>,
     pub bind: bool,
+    /// As PID 1 of a namespace, under the agent's own user and with its three capabilities; needs root.
+    pub init: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { dies_with_keeper: false, grace_ms: 300, oom: None, bind: true }
+        Options { dies_with_keeper: false, grace_ms: 300, oom: None, bind: true, init: false }
     }
 }
 
@@ -71,6 +73,29 @@ fn boot_file(options: &Options) -> std::fs::File {
     file
 }
 
+fn plain_command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenure-agent"));
+    command.arg0("tenure-agent:test");
+    command
+}
+
+/// The agent's user inside an environment.
+pub const AGENT_UID: u32 = 65535;
+
+/// Namespaces and rights as inside an environment, made with the tools that every distribution has.
+fn init_command(directory: &Path) -> Command {
+    let program = directory.join("agent");
+    std::fs::copy(env!("CARGO_BIN_EXE_tenure-agent"), &program).unwrap();
+    std::os::unix::fs::chown(directory, Some(AGENT_UID), Some(AGENT_UID)).unwrap();
+    let capabilities = "-all,+setuid,+setgid,+kill";
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "setpriv"]);
+    command.args(["--reuid", "65535", "--regid", "65535", "--clear-groups"]);
+    command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities, "--bounding-set", capabilities]);
+    command.arg("--no-new-privs").arg(program);
+    command
+}
+
 impl Agent {
     pub fn start() -> Agent {
         Agent::start_with(Options::default())
@@ -90,8 +115,8 @@ impl Agent {
         sources.push((socket_directory.as_raw_fd(), SOCKET_DIR_FD));
         sources.push((agents_control.as_raw_fd(), CONTROL_FD));
         sources.extend(options.oom.iter().map(|file| (file.as_raw_fd(), OOM_FD)));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tenure-agent"));
-        command.arg0("tenure-agent:test").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut command = if options.init { init_command(directory.path()) } else { plain_command() };
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // SAFETY: duplicates descriptors by number, allocates nothing.
         unsafe {
             command.pre_exec(move || {
@@ -284,7 +309,7 @@ impl Connection {
 
     pub fn bind(&mut self, deadline_boot_ms: Option<u64>) {
         let env = [("GREETING".to_owned(), "hello".to_owned())].into();
-        assert_eq!(self.ask(&Request::Bind { generation: 7, deadline_boot_ms, env }), Reply::Done);
+        assert_eq!(self.ask(&Request::Bind { environment: None, generation: 7, deadline_boot_ms, env }), Reply::Done);
     }
 
     pub fn try_send<T: serde::Serialize>(&mut self, message: &T) -> std::io::Result<()> {

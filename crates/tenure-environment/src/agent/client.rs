@@ -114,11 +114,18 @@ impl Client {
     /// Gives a pooled environment to its session, once. The client speaks for that generation from here on.
     pub async fn bind(
         &mut self,
+        environment: &EnvironmentId,
         generation: Generation,
         deadline_boot_ms: Option<u64>,
         env: BTreeMap<String, String>,
     ) -> Result<(), AgentError> {
-        self.command(&Request::Bind { generation: generation.0, deadline_boot_ms, env }).await?;
+        self.command(&Request::Bind {
+            environment: Some(environment.to_string()),
+            generation: generation.0,
+            deadline_boot_ms,
+            env,
+        })
+        .await?;
         self.identity.generation = generation;
         Ok(())
     }

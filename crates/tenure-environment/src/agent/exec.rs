@@ -66,10 +66,19 @@ impl Client {
 
     /// The programs that the agent remembers, running and ended.
     pub async fn execs(&mut self) -> Result<Vec<ExecState>, AgentError> {
-        let Reply::Execs { execs } = self.ask(&Request::Execs).await? else { return out_of_turn() };
-        check_execs(&execs)?;
-        self.rest();
-        Ok(execs)
+        let mut all: Vec<ExecState> = Vec::new();
+        loop {
+            let after = all.last().map(|exec| exec.exec_id.clone());
+            let Reply::Execs { execs, more } = self.ask(&Request::Execs { after }).await? else { return out_of_turn() };
+            let page = execs.len();
+            all.extend(execs);
+            check_execs(&all)?;
+            self.rest();
+            // An empty page that promises more would go on for ever.
+            if !more || page == 0 {
+                return Ok(all);
+            }
+        }
     }
 
     /// Lets the agent forget a program that has ended.

@@ -100,9 +100,9 @@ impl Session<'_> {
                 let sent = self.run(&exec_id).map(|run| run.signals.send(signal).unwrap_or_default());
                 self.done(sent).await
             }
-            Request::Execs => {
+            Request::Execs { .. } => {
                 let execs = locked(&self.state.runs).values().map(state_of).collect();
-                self.reply(Reply::Execs { execs }).await
+                self.reply(Reply::Execs { execs, more: false }).await
             }
             Request::Forget { exec_id } => {
                 let forgotten = self.run(&exec_id).and_then(|run| match run.seen.borrow().ended {

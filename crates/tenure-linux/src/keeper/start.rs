@@ -108,6 +108,8 @@ fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)
         groups: groups.describe().to_owned(),
         enforced: tenure_environment::Enforced { disk: volumes.limited(), pids: true, ..groups.enforced() },
         freezes: groups.freezes(),
+        // Without groups, processes are limited by what each of them inherited.
+        limits_move: groups.enforced().pids,
         storage: if pool.is_some() { "btrfs pool" } else { "plain directories" }.to_owned(),
         pool_problem,
     };

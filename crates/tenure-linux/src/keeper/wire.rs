@@ -92,6 +92,9 @@ pub struct Host {
     pub enforced: tenure_environment::Enforced,
     /// Whether environments can be frozen.
     pub freezes: bool,
+    /// Whether the limits of an environment can be moved after it was made.
+    #[serde(default)]
+    pub limits_move: bool,
     /// Storage in words.
     pub storage: String,
     /// Why there is no storage pool, where there is none.
