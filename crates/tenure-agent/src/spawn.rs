@@ -270,7 +270,8 @@ fn exec_one(path: &CStr, prepared: &Prepared<'_>) -> i32 {
     errno()
 }
 
-/// Raises the score of a program that runs as the agent's own user, which no child can do for itself while the agent is not dumpable.
+/// Raises the score of a program that runs as the agent's own user. No child can do that for itself without being open to the tenant for a
+/// moment, key and all; so it is done from here, and what the program starts in its first instant may miss it.
 pub fn raise_oom_score_of(pid: i32) {
     let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
 }

@@ -3,7 +3,6 @@
 mod client;
 
 use client::*;
-use std::collections::BTreeSet;
 use tenure_protocol::*;
 
 fn watching(agent: &Agent, path: &str, recursive: bool) -> Connection {
@@ -123,17 +122,16 @@ fn more_changes_than_anyone_reads_become_an_overflow() {
 /// QA-1
 #[test]
 fn a_tree_of_too_many_directories_is_refused() {
-    let limit: u64 = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").unwrap().trim().parse().unwrap();
     let agent = Agent::start();
-    let mut made = BTreeSet::new();
+    // In memory where that is possible: so many directories take long on a disk.
+    let base = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
+    let tree = tempfile::tempdir_in(base).unwrap();
+    std::fs::set_permissions(tree.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     for index in 0..10_050 {
-        let path = agent.path(&format!("{}/{index}", index % 50));
-        std::fs::create_dir_all(&path).unwrap();
-        made.insert(path);
+        std::fs::create_dir_all(tree.path().join(format!("{}/{index}", index % 50))).unwrap();
     }
-    assert!(limit > 0 && made.len() == 10_050);
     let mut connection = agent.connect();
-    let request = Request::Watch { path: agent.work().to_str().unwrap().into(), recursive: true };
+    let request = Request::Watch { path: tree.path().to_str().unwrap().into(), recursive: true };
     assert_eq!(connection.refused(&request), FailureCode::Limit);
     assert_eq!(connection.ask(&Request::Ping), Reply::Done);
 }
