@@ -136,8 +136,10 @@ pub const AWAY: i32 = 100;
 /// stand where another one belongs.
 fn place_descriptors(boot: &OwnedFd, start: &Start<'_>) -> Step<()> {
     let away = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, AWAY).step("descriptors");
-    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").step("/dev/null")?.into();
+    let null: OwnedFd = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").step("/dev/null")?.into();
     let mut placed = vec![(away(&null)?, 0), (away(&null)?, 1), (away(&null)?, 2)];
+    // Its number may be one of those that are used below, and would be closed with it.
+    drop(null);
     placed.push((away(boot)?, BOOT_FD));
     placed.push((away(&start.socket_dir)?, SOCKET_DIR_FD));
     placed.push((away(&start.control)?, CONTROL_FD));
