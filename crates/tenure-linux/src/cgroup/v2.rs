@@ -132,3 +132,87 @@ pub fn observe(dirs: &Dirs) -> Observation {
         ..Observation::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A tree of plain files, as the kernel would show it.
+    fn fake_group(files: &[(&str, &str)]) -> (tempfile::TempDir, Dirs) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            fs::write(dir.path().join(name), content).unwrap();
+        }
+        let path = Some(dir.path().to_path_buf());
+        let dirs = Dirs { memory: path.clone(), cpu: path.clone(), pids: path.clone(), freezer: path };
+        (dir, dirs)
+    }
+
+    /// GV-4: each limit stands in its own file, in the kernel's units, and swap is no way around memory.
+    #[test]
+    fn limits_are_written_in_the_kernels_units() {
+        let files = ["memory.max", "memory.swap.max", "cpu.max", "pids.max"].map(|name| (name, "max"));
+        let (dir, dirs) = fake_group(&files);
+        let limits = ResourceLimits { cpu_millis: 1500, memory_bytes: 64 << 20, pids: 20, ..ResourceLimits::default() };
+        set_limits(&dirs, &limits).unwrap();
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        assert!(read("memory.max").starts_with("67108864"));
+        assert!(read("memory.swap.max").starts_with('0'));
+        assert!(read("cpu.max").starts_with("150000 100000"));
+        assert!(read("pids.max").starts_with("21"), "the agent is one of them");
+    }
+
+    /// GV-4: what the kernel counted is what is told; what it does not count is unknown, not nothing.
+    #[test]
+    fn counts_are_read_and_missing_ones_are_unknown() {
+        let (_dir, dirs) = fake_group(&[
+            ("memory.current", "1048576\n"),
+            ("memory.events", "low 0\nhigh 0\nmax 7\noom 1\noom_kill 2\noom_group_kill 0\n"),
+            ("cpu.stat", "usage_usec 2500000\nuser_usec 1\nnr_periods 4\nthrottled_usec 90000\n"),
+            ("pids.current", "5\n"),
+            ("pids.events", "max 3\n"),
+            ("cgroup.freeze", "1\n"),
+        ]);
+        let seen = observe(&dirs);
+        let expected = Observation {
+            memory_bytes: Some(1_048_576),
+            memory_peak_bytes: None,
+            memory_limit_hits: Some(7),
+            oom_kills: Some(2),
+            pids: Some(4),
+            pids_refused: Some(3),
+            cpu_ms: Some(2500),
+            cpu_throttled_ms: Some(90),
+            disk_bytes: None,
+            disk_limit_bytes: None,
+            frozen: true,
+        };
+        assert_eq!(seen, expected);
+    }
+
+    /// GV-4: a controller that is not passed on is not claimed.
+    #[test]
+    fn only_controllers_that_are_passed_on_enforce() {
+        let (dir, _) = fake_group(&[("cgroup.subtree_control", "cpu pids\n")]);
+        let dirs = dirs_of(dir.path());
+        assert_eq!(
+            (dirs.memory, dirs.cpu.is_some(), dirs.pids.is_some(), dirs.freezer.is_some()),
+            (None, true, true, true)
+        );
+    }
+
+    /// LC-9: freezing is over when the kernel says so.
+    #[test]
+    fn a_freeze_waits_for_the_kernel() {
+        let (dir, dirs) = fake_group(&[("cgroup.freeze", "0"), ("cgroup.events", "populated 1\nfrozen 0\n")]);
+        let events = dir.path().join("cgroup.events");
+        let later = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            fs::write(events, "populated 1\nfrozen 1\n").unwrap();
+        });
+        set_frozen(dirs.freezer.as_deref().unwrap(), true).unwrap();
+        later.join().unwrap();
+        assert_eq!(fs::read_to_string(dir.path().join("cgroup.freeze")).unwrap(), "1");
+    }
+}

@@ -160,7 +160,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 async fn receive(socket: &AsyncFd<OwnedFd>) -> io::Result<Option<(Answer, Vec<OwnedFd>)>> {
     loop {
         let mut ready = socket.readable().await?;
-        match ready.try_io(|socket| wire::receive(socket)) {
+        match ready.try_io(wire::receive) {
             Ok(result) => return result,
             Err(_would_block) => {}
         }

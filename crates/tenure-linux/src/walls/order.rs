@@ -30,7 +30,7 @@ pub struct Order {
 
 /// Per-process limits inside, soft and hard alike. Most are counted per user, and each environment's users are its own.
 pub fn process_limits(limits: &ResourceLimits, groups_count_processes: bool) -> Vec<(u32, u64)> {
-    let mut all = vec![
+    let mut all: Vec<(u32, u64)> = vec![
         // Not 0: where the host pipes core dumps to a program, the kernel runs that program, as root and outside, whatever the limit is, unless it is 1.
         (libc::RLIMIT_CORE, 1),
         (libc::RLIMIT_NOFILE, 16_384),
@@ -42,7 +42,7 @@ pub fn process_limits(limits: &ResourceLimits, groups_count_processes: bool) -> 
         // Counted per user namespace and user: the same bound, without the kernel's count of refusals.
         all.push((libc::RLIMIT_NPROC, limits.pids.into()));
     }
-    all.into_iter().map(|(resource, value)| (resource as u32, value)).collect()
+    all
 }
 
 /// Limits of the user namespace, as names under `/proc/sys/user`.

@@ -66,7 +66,7 @@ fn forbidden_rules() -> Result<Rules, BackendError> {
     rules.insert(libc::SYS_socketpair, vec![not_one_of(&FAMILIES)?]);
     // TIOCSTI and TIOCLINUX put words into somebody else's terminal.
     let request = |number: u64| SeccompRule::new(vec![Condition::new(1, Len::Dword, Op::Eq, number)?]);
-    rules.insert(libc::SYS_ioctl, vec![request(libc::TIOCSTI)?, request(libc::TIOCLINUX as u64)?]);
+    rules.insert(libc::SYS_ioctl, vec![request(libc::TIOCSTI)?, request(libc::TIOCLINUX)?]);
     Ok(rules)
 }
 

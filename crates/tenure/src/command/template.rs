@@ -113,7 +113,7 @@ fn list(context: &Context, templates: &Templates) -> Result<u8, Failure> {
 
 /// The kind of source as the manifest spells it.
 fn source_name(manifest: &Manifest) -> String {
-    serde_json::to_value(&manifest.source).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(manifest.source).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn show(context: &Context, manifest: &Manifest) -> Result<u8, Failure> {
