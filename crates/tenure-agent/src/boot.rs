@@ -56,11 +56,13 @@ fn open_standard_streams() -> Result<(), Errno> {
 
 /// Nobody inside can look into this process, and nothing of it reaches a program.
 fn harden() -> Result<(), Errno> {
-    // SAFETY: plain numbers. `close_range` with this flag closes nothing, it marks.
+    // SAFETY: plain numbers and one constant C string. `close_range` with this flag closes nothing, it marks.
     unsafe {
         if libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 {
             return Err(Errno::PERM);
         }
+        // Started from a descriptor it would be called after that; the name is for people who list processes.
+        libc::prctl(libc::PR_SET_NAME, c"tenure-agent".as_ptr(), 0, 0, 0);
         if libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0 {
             for number in 3..1024 {
                 libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC);
