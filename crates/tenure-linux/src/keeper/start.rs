@@ -15,7 +15,7 @@ use crate::walls::privilege::Privilege;
 use crate::walls::root::Masked;
 use crate::walls::seccomp::Filters;
 use crate::walls::step::{Failed, Named, Step};
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, SealFlags};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -154,7 +154,11 @@ fn agent_image() -> io::Result<OwnedFd> {
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&image, seals)?;
     // Executing needs a descriptor that cannot write.
-    reopen_read_only(&image)
+    let image = reopen_read_only(&image)?;
+    // A program that its own user may not read belongs, in `/proc`, to root outside: user 0 inside could otherwise list the agent's descriptors and
+    // tell the kernel to kill the agent first.
+    rustix::fs::fchmod(&image, Mode::from_raw_mode(0o111))?;
+    Ok(image)
 }
 
 fn reopen_read_only(image: &OwnedFd) -> io::Result<OwnedFd> {
