@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 /// Entries of `/proc` that show the environment, or nothing that matters. All others of this kernel are masked.
-const PROC_SHOWN: [&str; 17] = [
+const PROC_SHOWN: [&str; 16] = [
     "cgroups",
     "cpuinfo",
     "filesystems",
@@ -28,10 +28,9 @@ const PROC_SHOWN: [&str; 17] = [
     "uptime",
     "version",
     "vmstat",
-    "fs",
 ];
 /// Entries of `/proc` that are shown and must not be written.
-const PROC_READ_ONLY: [&str; 2] = ["sys", "fs"];
+const PROC_READ_ONLY: [&str; 1] = ["sys"];
 /// Devices that every environment has.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
