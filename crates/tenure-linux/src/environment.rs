@@ -162,6 +162,9 @@ impl Environment for LinuxEnvironment {
     }
 
     async fn observe(&self) -> Result<Observation, EnvironmentError> {
+        if self.life.borrow().end().is_some() {
+            return Err(EnvironmentError::Gone);
+        }
         let mut seen = self.group().observe();
         if self.volume().limited {
             let (used, limit) = btrfs::usage(&self.volume_dir)?;
