@@ -1,0 +1,15 @@
+//! The promises of the port, kept by the Linux driver.
+
+mod ground;
+
+use ground::{Inside, Storage, keeper};
+
+fn main() {
+    ground::main(&[Storage::Pool], trials![everything_that_every_driver_promises_holds]);
+}
+
+/// EN-3, EN-5, EN-6, TM-7
+async fn everything_that_every_driver_promises_holds() {
+    let inside = Inside::with(keeper(0), |spec| drop(spec.env.insert("FROM_SPEC".into(), "spec".into()))).await;
+    tenure_environment::conformance::everything(inside.env.as_ref()).await;
+}
