@@ -16,7 +16,9 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${1:?usage: image.sh CACHE-DIR}
 
 # What the guest's programs and tests need, besides the minimal system.
-GUEST_PACKAGES=bash,btrfs-progs,e2fsprogs,iproute2,kmod,procps,python3,tmux,vim-tiny
+GUEST_PACKAGES=bash,btrfs-progs,busybox-static,e2fsprogs,file,iproute2,kmod,procps,python3,tmux,vim-tiny
+# Installed by apt afterwards: their dependencies are more than debootstrap can put in order.
+LATER_PACKAGES="skopeo umoci"
 # Without these no root file system is reached; everything else is loaded in the guest by modprobe.
 BOOT_MODULES="virtio_pci virtio_blk ext4"
 # Parts of the kernel's module tree that a guest of this kind can use.
@@ -69,6 +71,10 @@ make_root() { # root directory, suite
     say "building a minimal $2 from $from (about a minute)"
     debootstrap --variant=minbase --include="$GUEST_PACKAGES" "$2" "$1" "$from" >"$1.log" 2>&1 ||
         { tail -20 "$1.log" >&2; die "debootstrap failed"; }
+    # shellcheck disable=SC2086
+    { chroot "$1" apt-get update -q && DEBIAN_FRONTEND=noninteractive chroot "$1" \
+        apt-get install -y -q --no-install-recommends $LATER_PACKAGES; } >"$1.log" 2>&1 ||
+        { tail -20 "$1.log" >&2; die "apt in the guest's root failed"; }
     rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/* "$1"/usr/share/{doc,man,locale}/*
     chroot "$1" useradd --uid 1000 --create-home --shell /bin/bash user
     # No ranges of subordinate users: the rootless case is the bare one.

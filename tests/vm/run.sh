@@ -36,7 +36,7 @@ Usage: tests/vm/run.sh [OPTIONS]
   --keep-disk DIR     keep the data disks in DIR and use them again if they are there
   --accel auto|kvm|tcg
   --memory MIB        of the guest (default: 3072)
-  --timeout SECONDS   for each start (default: 600 with KVM, 1800 without)
+  --timeout SECONDS   for each start (default: 600 with KVM, 3600 without)
 EOF
 }
 
@@ -208,7 +208,7 @@ main() {
     : >"$CONSOLE"
     payload "$RUN/tree" "$RUN/payload.tar"
     choose_accel
-    LIMIT=${LIMIT:-$([ "$ACCEL" = kvm ] && echo 600 || echo 1800)}
+    LIMIT=${LIMIT:-$([ "$ACCEL" = kvm ] && echo 600 || echo 3600)}
     [ -n "$DISK_DIR" ] || DISK_DIR=$RUN
     data_disks "$DISK_DIR"
     say "booting $(cat "$IMAGE/about") with $ACCEL, at most $LIMIT s"
