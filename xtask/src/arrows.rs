@@ -34,7 +34,7 @@ const ANY: &[&str] = &["*"];
 const RESERVED: &[(&[&str], &[&str], &str)] = &[
     (&["rusqlite", "libsqlite3-sys"], &["tenure-sqlite"], "SQL stays behind the store's port"),
     (
-        &["libc", "nix", "seccompiler"],
+        &["libc", "nix"],
         &["tenure-linux", "tenure-agent", "bench", "torture"],
         "Linux calls stay in the walls and in the agent",
     ),
@@ -54,8 +54,8 @@ const PURE: &[(&str, &[&str])] = &[
     ("tenure-session", EFFECTS),
     ("tenure-journal", EFFECTS),
     ("tenure-agent", &["tokio", "async-std", "smol", "mio", "axum", "hyper", "rusqlite"]),
-    ("tenure-environment", &["axum", "hyper", "rusqlite", "nix", "seccompiler"]),
-    ("tenure-engine", &["axum", "hyper", "clap", "rusqlite", "nix", "seccompiler"]),
+    ("tenure-environment", &["axum", "hyper", "rusqlite", "nix"]),
+    ("tenure-engine", &["axum", "hyper", "clap", "rusqlite", "nix"]),
 ];
 
 /// Runtimes, databases, HTTP, clocks and Linux calls: what a pure crate does not know.
@@ -69,7 +69,6 @@ const EFFECTS: &[&str] = &[
     "rusqlite",
     "rustix",
     "nix",
-    "seccompiler",
     "chrono",
     "tracing",
 ];

@@ -7,13 +7,16 @@ use crate::template::{DEFAULT_TEMPLATE, HostUsr, Template, TemplateError, Templa
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tenure_environment::agent::new_key;
 use tenure_environment::{
     Driver, Environment, EnvironmentError, EnvironmentId, EnvironmentSpec, HostReport, ResourceLimits,
 };
 use tenure_protocol::User;
+
+/// For how long the host is taken to be as it was: looking at it takes some hundred system calls.
+const HOST_UNCHANGED: Duration = Duration::from_secs(10);
 
 /// Makes environments through a keeper.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ struct Shared {
     data_dir: PathBuf,
     dies_with_keeper: bool,
     pool: Pool,
+    /// The built-in template as it was when the host was last looked at.
+    built_in: Mutex<Option<(Template, Instant)>>,
 }
 
 impl LinuxDriver {
@@ -38,7 +43,15 @@ impl LinuxDriver {
     pub fn connect_with_pool(keeper: KeeperProcess, ready: usize) -> std::io::Result<LinuxDriver> {
         let (data_dir, dies_with_keeper) = (keeper.settings.data_dir.clone(), keeper.settings.dies_with_manager);
         let keeper = Arc::new(KeeperClient::new(keeper)?);
-        Ok(LinuxDriver { shared: Arc::new(Shared { keeper, data_dir, dies_with_keeper, pool: Pool::new(ready) }) })
+        Ok(LinuxDriver {
+            shared: Arc::new(Shared {
+                keeper,
+                data_dir,
+                dies_with_keeper,
+                pool: Pool::new(ready),
+                built_in: Mutex::default(),
+            }),
+        })
     }
 
     /// Ends all environments and the keeper, and returns when nothing is left of them.
@@ -128,11 +141,19 @@ impl LinuxDriver {
             other => EnvironmentError::Unavailable(other.to_string()),
         };
         let templates = Templates::open(&self.shared.data_dir).map_err(unavailable)?;
-        if reference == DEFAULT_TEMPLATE {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            return templates.default_template(now.as_millis() as u64).map_err(unavailable);
+        if reference != DEFAULT_TEMPLATE {
+            return templates.resolve(reference).map_err(unavailable);
         }
-        templates.resolve(reference).map_err(unavailable)
+        let mut built_in = self.shared.built_in.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*built_in {
+            Some((template, seen)) if seen.elapsed() < HOST_UNCHANGED && template.root.exists() => Ok(template.clone()),
+            _ => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let template = templates.default_template(now.as_millis() as u64).map_err(unavailable)?;
+                *built_in = Some((template.clone(), Instant::now()));
+                Ok(template)
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! <data dir>/instances/<uuid>.lock   locked while a manager or its keeper lives; unlocked, what is left may be taken down
 //! <data dir>/instances/<uuid>/
 //!   sockets/     a directory per berth, with its agent's socket
-//!   stage/       where layers and roots are attached, in private mount namespaces only
+//!   stage/       where layers and roots are attached, in private mount namespaces only; for root that is /run/tenure/stage
 //!   volumes/     plain volumes, where there is no pool
 //! ```
 //!
@@ -13,7 +13,7 @@
 use rustix::fs::FlockOperation;
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// An instance that this process owns.
@@ -29,8 +29,6 @@ pub struct Instance {
 
 const DIRECTORY: &str = "instances";
 const LOCK_SUFFIX: &str = ".lock";
-/// Places for layers and roots, in [`Instance::stage`].
-pub const STAGES: [&str; 3] = ["base", "volume", "root"];
 
 /// The name of an instance's control group.
 pub fn group_name(uuid: &str) -> String {
@@ -44,12 +42,9 @@ impl Instance {
         private_dir().create(&all)?;
         let (uuid, lock) = new_lock(&all)?;
         let instance = Instance { dir: all.join(&uuid), uuid, lock };
-        let stages = STAGES.map(|stage| instance.stage().join(stage));
-        for dir in [instance.sockets(), instance.volumes()].into_iter().chain(stages) {
+        for dir in [instance.sockets(), instance.volumes()] {
             private_dir().create(dir)?;
         }
-        // Whoever builds works there as user 0 inside, by relative paths; the directories above stay closed.
-        std::fs::set_permissions(instance.stage(), std::fs::Permissions::from_mode(0o711))?;
         Ok(instance)
     }
 
@@ -75,7 +70,7 @@ impl Instance {
         self.dir.join("sockets")
     }
 
-    /// Where layers and roots are attached.
+    /// Where an ordinary user's layers and roots are attached.
     pub fn stage(&self) -> PathBuf {
         self.dir.join("stage")
     }

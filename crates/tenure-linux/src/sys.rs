@@ -107,6 +107,14 @@ pub fn prctl(option: libc::c_int, arg2: u64, arg3: u64) -> Result<i64, Errno> {
     check(unsafe { libc::syscall(libc::SYS_prctl, option, arg2, arg3, 0, 0) })
 }
 
+/// Installs a system call filter for the calling thread and all it starts. Needs `no_new_privs`.
+pub fn seccomp_install(program: &[libc::sock_filter]) -> Result<(), Errno> {
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies the program, which lives across the call; it only reads it.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, std::ptr::from_ref(&program)) })
+        .map(drop)
+}
+
 /// Joins a new, empty session keyring, so that the caller's is out of reach. A kernel without keyrings has nothing to leave.
 pub fn keyring_leave() -> Result<(), Errno> {
     const JOIN_SESSION_KEYRING: libc::c_long = 1;

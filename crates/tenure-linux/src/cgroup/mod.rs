@@ -147,8 +147,8 @@ impl Parent {
         self.dirs.each().into_iter().try_for_each(remove_dir)
     }
 
-    /// The groups of other instances beside this layout's, by the given name prefix.
-    pub fn siblings(layout: &Layout, prefix: &str) -> Vec<(String, Parent)> {
+    /// The groups of all instances on this host, by the given name prefix, wherever in the trees they are: a manager's group is not always the same.
+    pub fn all_named(layout: &Layout, prefix: &str) -> Vec<(String, Parent)> {
         let found = match layout {
             Layout::V1(layout) => v1::instances(layout, prefix),
             Layout::V2(layout) => v2::instances(layout, prefix),
@@ -266,6 +266,22 @@ impl Group {
         }
         Ok(())
     }
+}
+
+/// The groups of this name prefix at or below the top of the tree that a group is in, by path.
+fn named_below_top(own: &Path, prefix: &str) -> Vec<PathBuf> {
+    let is_group = |dir: &&Path| dir.join("cgroup.procs").exists();
+    let mut waiting: Vec<PathBuf> =
+        own.ancestors().take_while(is_group).last().into_iter().map(PathBuf::from).collect();
+    let mut found = Vec::new();
+    while let Some(dir) = waiting.pop() {
+        let below = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix));
+            if named { &mut found } else { &mut waiting }.push(entry.path());
+        }
+    }
+    found
 }
 
 /// Removes an empty group; waits a little for the last process in it to be gone.

@@ -1,7 +1,8 @@
 //! Control groups version 1: each controller has a tree of its own.
 
 use super::discover::V1Layout;
-use super::{AGENT_PIDS, Dirs, PATIENCE, read_keyed, read_number, write};
+use super::{AGENT_PIDS, Dirs, PATIENCE, named_below_top, read_keyed, read_number, write};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,28 +28,20 @@ pub fn create_parent(layout: &V1Layout, name: &str) -> Dirs {
     }
 }
 
-/// The groups of instances that are there.
+/// The groups of instances that are there. Each controller's group may hang somewhere else in its tree.
 pub fn instances(layout: &V1Layout, prefix: &str) -> Vec<(String, Dirs)> {
-    let trees = [&layout.memory, &layout.cpu, &layout.pids, &layout.freezer];
-    let mut names: Vec<String> = trees
-        .into_iter()
-        .flatten()
-        .flat_map(|tree| std::fs::read_dir(tree).into_iter().flatten().flatten())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.starts_with(prefix))
-        .collect();
-    names.sort();
-    names.dedup();
-    let dirs = |name: &str| {
-        let present = |tree: &Option<PathBuf>| tree.as_ref().map(|tree| tree.join(name)).filter(|dir| dir.is_dir());
-        Dirs {
-            memory: present(&layout.memory),
-            cpu: present(&layout.cpu),
-            pids: present(&layout.pids),
-            freezer: present(&layout.freezer),
+    let mut found: BTreeMap<String, Dirs> = BTreeMap::new();
+    let mut take = |tree: &Option<PathBuf>, place: fn(&mut Dirs) -> &mut Option<PathBuf>| {
+        for dir in tree.iter().flat_map(|own| named_below_top(own, prefix)) {
+            let Some(name) = dir.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
+            *place(found.entry(name).or_default()) = Some(dir);
         }
     };
-    names.into_iter().map(|name| (name.clone(), dirs(&name))).collect()
+    take(&layout.memory, |dirs| &mut dirs.memory);
+    take(&layout.cpu, |dirs| &mut dirs.cpu);
+    take(&layout.pids, |dirs| &mut dirs.pids);
+    take(&layout.freezer, |dirs| &mut dirs.freezer);
+    found.into_iter().collect()
 }
 
 pub fn set_limits(dirs: &Dirs, limits: &ResourceLimits) -> io::Result<()> {

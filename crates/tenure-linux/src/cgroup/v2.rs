@@ -1,7 +1,7 @@
 //! Control groups version 2: one tree, in which a group passes controllers on to those below it.
 
 use super::discover::V2Layout;
-use super::{AGENT_PIDS, Dirs, PATIENCE, read_keyed, read_number, write};
+use super::{AGENT_PIDS, Dirs, PATIENCE, named_below_top, read_keyed, read_number, write};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -59,30 +59,14 @@ fn enable_controllers(dir: &Path) {
     }
 }
 
-/// The groups of instances that are there, below our own group, the one above it, or at the top.
+/// The groups of instances that are there.
 pub fn instances(layout: &V2Layout, prefix: &str) -> Vec<(String, Dirs)> {
-    let mut bases: Vec<PathBuf> = vec![layout.own.clone(), layout.mount.clone()];
-    bases.extend(layout.own.parent().filter(|up| up.starts_with(&layout.mount)).map(Path::to_path_buf));
-    bases.sort();
-    bases.dedup();
-    bases
-        .iter()
-        .flat_map(|base| std::fs::read_dir(base).into_iter().flatten().flatten())
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
-        .filter(|(name, path)| name.starts_with(prefix) && path.is_dir())
-        .map(|(name, path)| {
-            let everywhere = Some(path);
-            (
-                name,
-                Dirs {
-                    memory: everywhere.clone(),
-                    cpu: everywhere.clone(),
-                    pids: everywhere.clone(),
-                    freezer: everywhere,
-                },
-            )
-        })
-        .collect()
+    let dirs = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?.to_owned();
+        let all = Some(path);
+        Some((name, Dirs { memory: all.clone(), cpu: all.clone(), pids: all.clone(), freezer: all }))
+    };
+    named_below_top(&layout.own, prefix).into_iter().filter_map(dirs).collect()
 }
 
 pub fn set_limits(dirs: &Dirs, limits: &ResourceLimits) -> io::Result<()> {

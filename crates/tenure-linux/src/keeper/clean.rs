@@ -14,22 +14,29 @@ pub fn berth(ground: &Ground, name: &str) -> io::Result<()> {
     remove_dir(&ground.socket_dir(name))
 }
 
-/// Takes down what is left of instances that nobody owns any more.
+/// Takes down the groups of one instance, whatever of them there is.
+pub fn groups(parent: &Parent) -> io::Result<()> {
+    parent.existing().iter().try_for_each(|group| group.destroy())?;
+    parent.remove()
+}
+
+/// Takes down what is left of instances that nobody owns any more. One that resists is left to a later start, and harms none of the others.
 pub fn dead_instances(data_dir: &Path, volumes_of: impl Fn(&str) -> Volumes) -> io::Result<usize> {
-    let layout = Layout::of_this_host();
     let dead = Instance::dead(data_dir)?;
-    for instance in &dead {
-        let mark = format!("{}/", instance.uuid);
-        crate::process::kill_marked(&mark);
-        let prefix = instance::group_name(&instance.uuid);
-        for (_, parent) in Parent::siblings(&layout, &prefix) {
-            parent.existing().iter().try_for_each(|group| group.destroy())?;
-            parent.remove()?;
-        }
-        volumes_of(&instance.uuid).remove_all()?;
-        instance.remove()?;
+    if dead.is_empty() {
+        return Ok(0);
     }
-    Ok(dead.len())
+    // They may have been started from another group than this one.
+    let parents = Parent::all_named(&Layout::of_this_host(), &instance::group_name(""));
+    let take_down = |instance: &Instance| {
+        crate::process::kill_marked(&format!("{}/", instance.uuid));
+        let name = instance::group_name(&instance.uuid);
+        parents.iter().filter(|(found, _)| *found == name).try_for_each(|(_, parent)| groups(parent))?;
+        volumes_of(&instance.uuid).remove_all()?;
+        // Last, since it is what a later start would find the rest by.
+        instance.remove()
+    };
+    dead.iter().map(take_down).fold(Ok(()), io::Result::and).map(|()| dead.len())
 }
 
 fn remove_dir(dir: &Path) -> io::Result<()> {

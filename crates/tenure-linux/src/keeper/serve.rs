@@ -101,11 +101,13 @@ impl Keeper {
         }
     }
 
-    /// Removes what belongs to the instance as a whole. A child that a stem cloned and never reported has ended with it, and is reaped here.
+    /// Removes what belongs to the instance as a whole, and what a cleaner that was ended did not get to. A child that a stem cloned and never reported
+    /// has ended with it, and is reaped here.
     fn leave(self) -> io::Result<()> {
         while let Ok(Some(_)) = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {}
-        let removed =
-            self.ground.groups.remove().and(self.ground.volumes.remove_all()).and(self.ground.instance.remove());
+        let removed = clean::groups(&self.ground.groups).and(self.ground.volumes.remove_all());
+        // Where something resists, the instance stays with it, so that a later start finds both.
+        let removed = removed.and_then(|()| self.ground.instance.remove());
         if let Some(manager) = &self.manager {
             let _ = wire::send(manager, &Answer::Bye, &[]);
         }
@@ -222,6 +224,10 @@ impl Keeper {
             }
         };
         self.places.extend(next.map(|place| (name.to_owned(), place)));
+        if self.quitting {
+            // It was being built when the end began, and nobody will ask for its own.
+            self.kill(name);
+        }
         self.serve_waiting();
     }
 

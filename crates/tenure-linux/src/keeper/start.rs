@@ -9,19 +9,25 @@ use crate::instance::{Instance, group_name};
 use crate::process::KEEPER_NAME;
 use crate::storage::{Volumes, pool};
 use crate::sys::{self, Cloned};
+use crate::walls::ids::RUN_DIR;
 use crate::walls::init::Shared;
 use crate::walls::mounts;
 use crate::walls::privilege::Privilege;
 use crate::walls::root::Masked;
-use crate::walls::seccomp::Filters;
-use crate::walls::step::{Failed, Named, Step};
+use crate::walls::seccomp::Filter;
+use crate::walls::step::{Named, Step};
 use rustix::fs::{MemfdFlags, Mode, SealFlags};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// The agent, linked statically, carried in every program that can start a keeper.
 static AGENT_IMAGE: &[u8] = include_bytes!(env!("TENURE_AGENT_IMAGE"));
+
+/// Places for the template, the volume and the root of an environment that is being built.
+const STAGES: [&str; 3] = ["base", "volume", "root"];
 
 /// How a keeper works.
 #[derive(Debug, Clone)]
@@ -115,16 +121,26 @@ fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)
     };
     let shared = Shared {
         agent: agent_image().step("agent image")?,
-        filters: Filters::compile().map_err(|error| Failed::new("system call filter", error))?,
+        filter: Filter::compile(),
         masked: Masked::of_this_kernel().step("read /proc")?,
         privilege,
-        stage: instance.stage(),
+        stage: stage(&instance, privilege).step("stage")?,
     };
     // What the dead left is taken down beside the first orders, not before them.
     let time_namespace = Path::new("/proc/self/ns/time").exists();
     let ground = Ground { shared, groups, volumes, instance, time_namespace };
     let sweep = ground.beside(|| clean::dead_instances(&settings.data_dir, volumes_of).map(drop)).step("clean up")?;
     Ok((ground, host, sweep))
+}
+
+/// Where layers are staged. Seen in private mount namespaces only, so that one place serves all keepers; for root it is one that a process without
+/// rights over other people's directories can reach.
+fn stage(instance: &Instance, privilege: Privilege) -> io::Result<PathBuf> {
+    let stage = if privilege.single_id() { instance.stage() } else { Path::new(RUN_DIR).join("stage") };
+    for place in STAGES {
+        DirBuilder::new().recursive(true).mode(0o711).create(stage.join(place))?;
+    }
+    Ok(stage)
 }
 
 fn mount_pool(settings: &Settings, privilege: Privilege) -> (Option<PathBuf>, Option<String>) {

@@ -19,7 +19,8 @@ pub const AGENT_ID: u32 = RANGE - 1;
 /// The user that programs run as, inside.
 pub const TENANT_ID: u32 = 1000;
 
-const DIRECTORY: &str = "/run/tenure/ids";
+/// What all keepers of root share on a host.
+pub const RUN_DIR: &str = "/run/tenure";
 
 /// A range of IDs, held for as long as the file is open anywhere.
 #[derive(Debug)]
@@ -33,13 +34,14 @@ pub struct IdRange {
 impl IdRange {
     /// Takes a free range.
     pub fn take() -> io::Result<IdRange> {
-        std::fs::create_dir_all(DIRECTORY)?;
+        let directory = Path::new(RUN_DIR).join("ids");
+        std::fs::create_dir_all(&directory)?;
         let mut random = [0; 4];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let start = u32::from_ne_bytes(random) % RANGES;
         for step in 0..RANGES {
             let slot = (start + step) % RANGES;
-            let lock = File::create(Path::new(DIRECTORY).join(format!("{slot:04}")))?;
+            let lock = File::create(directory.join(format!("{slot:04}")))?;
             match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(IdRange { base: FIRST + slot * RANGE, lock }),
                 Err(rustix::io::Errno::WOULDBLOCK) => {}

@@ -6,7 +6,7 @@ use super::mounts::Mount;
 use super::order::{Order, process_limits};
 use super::privilege::{Privilege, become_agent, become_builder};
 use super::root::{Masked, furnish, layers, overlay};
-use super::seccomp::Filters;
+use super::seccomp::Filter;
 use super::step::{Failed, Named, Step};
 use crate::sys;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
@@ -19,8 +19,8 @@ use tenure_protocol::{BOOT_FD, Boot, CONTROL_FD, OOM_FD, SOCKET_DIR_FD};
 pub struct Shared {
     /// The agent, in a sealed memfd.
     pub agent: OwnedFd,
-    /// The system call filters.
-    pub filters: Filters,
+    /// The system call filter.
+    pub filter: Filter,
     /// What of `/proc` is masked.
     pub masked: Masked,
     /// With which rights the keeper builds.
@@ -103,7 +103,7 @@ fn become_program(shared: &Shared, start: Start<'_>) -> Step<std::convert::Infal
     become_agent(shared.privilege).step("drop capabilities")?;
     let program = rustix::io::fcntl_dupfd_cloexec(&shared.agent, AWAY).step("agent")?;
     place_descriptors(&boot, &start)?;
-    shared.filters.install().map_err(|error| Failed::new("system call filter", error))?;
+    shared.filter.install().step("system call filter")?;
     Err(Failed::new("start the agent", sys::exec_fd(program, &[c"tenure-agent", &start.mark])))
 }
 
