@@ -1,7 +1,9 @@
 //! How environments begin, stand still and end: by request, by deadline, and by violence.
+#![allow(clippy::unwrap_used, reason = "these are tests: a panic is how one fails")]
 
 #[path = "lifecycle/ends.rs"]
 mod ends;
+
 mod ground;
 #[path = "lifecycle/roles.rs"]
 mod roles;

@@ -1,4 +1,5 @@
 //! What an environment may use: each limit is held by the kernel, seen from outside, and can be moved.
+#![allow(clippy::unwrap_used, reason = "these are tests: a panic is how one fails")]
 
 mod ground;
 

@@ -1,4 +1,5 @@
 //! The pool: environments that are made ahead of time, given away once, and never taken back.
+#![allow(clippy::unwrap_used, reason = "these are tests: a panic is how one fails")]
 
 mod ground;
 

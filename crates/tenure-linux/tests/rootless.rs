@@ -1,4 +1,5 @@
 //! Environments that an ordinary user makes: fewer walls, each of which holds all the same.
+#![allow(clippy::unwrap_used, reason = "these are tests: a panic is how one fails")]
 
 mod ground;
 

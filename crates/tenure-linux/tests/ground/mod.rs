@@ -2,7 +2,7 @@
 //!
 //! A test binary calls [`main`] first of all. That forks its keepers, runs the tests it lists with [`trials!`], ends the keepers, and then asks the kernel
 //! whether anything is left of them.
-#![allow(dead_code, reason = "each test binary uses its own part of it")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of it")]
 #![allow(clippy::unwrap_used, reason = "these are tests: a panic is how one fails")]
 
 pub mod inside;
@@ -61,10 +61,7 @@ macro_rules! trials {
 }
 
 /// One test of the list.
-pub fn trial<F: Future<Output = ()>>(name: &'static str, test: fn() -> F) -> Trial
-where
-    F: 'static,
-{
+pub fn trial<F: Future<Output = ()> + 'static>(name: &'static str, test: fn() -> F) -> Trial {
     Trial::test(name, move || {
         let ground = GROUND.get().unwrap();
         let bounded = async { tokio::time::timeout(PATIENCE, test()).await };
