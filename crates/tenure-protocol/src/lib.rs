@@ -21,12 +21,14 @@
 //!
 //! Both ends are hostile to each other: whatever does not decode, is too long, or comes out of turn ends the connection.
 
+mod boot;
 mod frame;
 mod handshake;
 mod limits;
 mod message;
 mod validate;
 
+pub use boot::*;
 pub use frame::{Decoder, Frame, FrameError, Stream, encode_data, encode_message};
 pub use handshake::{Key, Nonce, Proof, Side, Transcript, VERSION_MAX, VERSION_MIN, choose_version};
 pub use limits::*;
