@@ -6,6 +6,7 @@ mod ground;
 use ground::inside::{self, soon, spec};
 use ground::{Inside, Storage, keeper};
 use rustix::process::{DumpableBehavior, Gid, Resource, Rlimit, Uid};
+use std::time::Duration;
 use tenure_environment::agent::Event;
 use tenure_environment::{AgentError, Driver as _, EnvironmentError, Limit, ResourceLimits, conformance};
 
@@ -220,12 +221,18 @@ async fn a_tree_that_resists_is_removed_with_its_environment() {
     let program = r#"
 os.mkdir("locked"); open("locked/file", "w").close(); os.chmod("locked", 0)
 os.mkdir("deep"); os.chdir("deep")
-for _ in range(3000):
+for _ in range(1100):
     os.mkdir("directory"); os.chdir("directory")
 open("file", "w").close(); os.mkdir("closed"); os.mkdir("closed/below"); os.chmod("closed", 0)
 "#;
     inside.python(program).await.ok();
-    inside.destroy().await;
+    // How long a disk takes for so many directories is its own affair; what counts is that it is done.
+    let removed = async {
+        while let Err(error) = inside.env.destroy(Duration::ZERO).await {
+            assert!(matches!(error, EnvironmentError::Timeout), "{error}");
+        }
+    };
+    soon(removed).await;
 }
 
 /// EN-2: both are the same user outside.
