@@ -1,16 +1,30 @@
 //! Prints the benchmark tables, each with the public tools it compares with, measured in the same run.
 
+mod goal;
 mod side_by_side;
+mod tenure;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
-use bench::measure;
+use bench::measure::{self, Table};
+use bench::peer::{self, Found, Peer};
 use clap::{Parser, ValueEnum};
+use side_by_side::{Effort, Row};
+use tenure::{Keepers, Tenure, create, crowd, exec, idle};
+
+/// On a disk: a file system in memory has neither loop devices with direct I/O nor the limits of a disk.
+const HOME: &str = "/var/tmp";
+const WHOLE_PAUSE: Duration = Duration::from_millis(100);
+const IDLE: usize = 1000;
+const IDLE_QUICK: usize = 100;
 
 /// Side-by-side benchmarks. Needs root; the tools it compares with are found in PATH, and named when absent.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The table to print.
-    #[arg(value_enum)]
+    #[arg(value_enum, default_value = "all")]
     table: Wanted,
     /// Print one JSON object per table instead of Markdown.
     #[arg(long)]
@@ -18,36 +32,92 @@ struct Arguments {
     /// A tenth of the samples.
     #[arg(long)]
     quick: bool,
+    /// The release binary whose `tenure run` is measured.
+    #[arg(long, value_name = "PATH", default_value = "target/release/tenure")]
+    tenure: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Wanted {
-    /// From starting a tool to its end, `/bin/true` run in between in an environment made for it.
-    Whole,
+    /// Until a new environment answers, cold and from the pool.
+    Create,
     /// `/bin/true` in an environment that is there already.
     Exec,
+    /// Lives per second: create, `/bin/true`, destroy.
+    Cycles,
+    /// Fifty environments at once.
+    Fifty,
+    /// From starting a tool to its end, `/bin/true` run in between in an environment made for it.
+    Whole,
+    /// What a thousand environments cost that do nothing.
+    Idle,
     /// All of them.
     All,
+}
+
+impl Wanted {
+    /// The tables that are meant, in the order in which they disturb each other least.
+    fn tables(self) -> Vec<Wanted> {
+        match self {
+            Wanted::All => Wanted::value_variants().iter().copied().filter(|table| *table != Wanted::All).collect(),
+            one => vec![one],
+        }
+    }
+
+    fn has_peers(self) -> bool {
+        match self {
+            Wanted::Create | Wanted::Exec | Wanted::Whole | Wanted::All => true,
+            Wanted::Cycles | Wanted::Fifty | Wanted::Idle => false,
+        }
+    }
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     anyhow::ensure!(bench::kernel::is_root(), "the peers' limits and mounts need root");
-    let work = tempfile::Builder::new().prefix("tenure-bench-").tempdir()?;
-    bench::peer::host_view().context("cannot make a private view of the host")?;
-    let bench::peer::Found { there: mut peers, absent } = bench::peer::all(work.path())?;
-    let effort = if arguments.quick { side_by_side::QUICK } else { side_by_side::FULL };
-    let mut tables = Vec::new();
+    let work = tempfile::Builder::new().prefix("tenure-bench-").tempdir_in(HOME)?;
+    bench::kernel::open_files_most().context("cannot raise the limit of open files")?;
+    // Before any thread is started, and while the host's mounts are as they are.
+    let keepers = Keepers::start(work.path()).context("cannot start a keeper")?;
+    peer::host_view().context("cannot make a private view of the host")?;
+    let tenure = keepers.connect().context("cannot make environments here")?;
+    let tables = arguments.table.tables();
+    let mut found = Found { there: Vec::new(), absent: Vec::new() };
+    if tables.iter().any(|table| table.has_peers()) {
+        found = peer::all(work.path())?;
+    }
+    let mut failed = 0;
+    for table in tables {
+        if let Err(error) = print(table, &arguments, &tenure, &mut found, work.path()) {
+            eprintln!("{table:?}: {error:#}");
+            failed += 1;
+        }
+    }
+    tenure.shut_down()?;
+    anyhow::ensure!(failed == 0, "{failed} tables failed");
+    Ok(())
+}
+
+fn print(wanted: Wanted, arguments: &Arguments, tenure: &Tenure, found: &mut Found, work: &Path) -> anyhow::Result<()> {
     let before = measure::machine();
-    if matches!(arguments.table, Wanted::Whole | Wanted::All) {
-        tables.push(side_by_side::whole(&mut peers, effort));
+    let effort = if arguments.quick { side_by_side::QUICK } else { side_by_side::FULL };
+    let peers = &mut found.there;
+    let mut tables = match wanted {
+        Wanted::Create => create::tables(tenure, peers, effort)?,
+        Wanted::Exec => exec::tables(tenure, peers, effort)?,
+        Wanted::Cycles => vec![crowd::cycles(tenure, effort)?],
+        Wanted::Fifty => vec![crowd::fifty(tenure, effort)?],
+        Wanted::Whole => vec![whole(&arguments.tenure, peers, effort, work)],
+        Wanted::Idle => vec![idle::table(tenure, if arguments.quick { IDLE_QUICK } else { IDLE })?],
+        Wanted::All => Vec::new(),
+    };
+    if let Some(first) = tables.first_mut() {
+        first.note(format!("{before} before; after: {}.", measure::machine()));
+        if wanted.has_peers() {
+            found.absent.iter().for_each(|line| first.note(line));
+        }
     }
-    if matches!(arguments.table, Wanted::Exec | Wanted::All) {
-        tables.push(side_by_side::exec(&mut peers, effort));
-    }
-    for mut table in tables {
-        table.note(format!("{before} before; after: {}.", measure::machine()));
-        absent.iter().for_each(|line| table.note(line));
+    for table in tables {
         if arguments.json {
             println!("{}", table.to_json());
         } else {
@@ -55,4 +125,18 @@ fn main() -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// From starting the tool to its end.
+fn whole(program: &Path, peers: &mut [Box<dyn Peer>], effort: Effort, work: &Path) -> Table {
+    let mut own = peer::tenure_run::TenureRun::find(program, work);
+    let mut rows: Vec<Row<'_>> = own.iter_mut().map(|own| Row::of_life(&mut **own)).collect();
+    rows.extend(peers.iter_mut().map(|peer| Row::of_life(&mut **peer)));
+    let title = "Run /bin/true in an environment made and removed for it";
+    let (mut table, _) = side_by_side::fill(title, rows, effort, WHOLE_PAUSE);
+    tenure::note_program(&mut table);
+    if let Err(error) = own {
+        table.note(format!("{} was not there: {error}; see --tenure.", program.display()));
+    }
+    table
 }

@@ -225,3 +225,16 @@ pub fn is_root() -> bool {
     // SAFETY: has no preconditions.
     unsafe { libc::geteuid() == 0 }
 }
+
+/// Lets this process, and those it starts, have as many files open as its hard limit allows.
+///
+/// # Errors
+/// Those of `getrlimit` and `setrlimit`.
+pub fn open_files_most() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` lives over the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }.into())?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }.into()).map(drop)
+}

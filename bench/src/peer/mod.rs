@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod bwrap;
 pub mod oci;
 pub mod podman;
+pub mod tenure_run;
 
 use std::fs::{self, File};
 use std::io;
