@@ -59,19 +59,8 @@ const PURE: &[(&str, &[&str])] = &[
 ];
 
 /// Runtimes, databases, HTTP, clocks and Linux calls: what a pure crate does not know.
-const EFFECTS: &[&str] = &[
-    "tokio",
-    "async-std",
-    "smol",
-    "mio",
-    "axum",
-    "hyper",
-    "rusqlite",
-    "rustix",
-    "nix",
-    "chrono",
-    "tracing",
-];
+const EFFECTS: &[&str] =
+    &["tokio", "async-std", "smol", "mio", "axum", "hyper", "rusqlite", "rustix", "nix", "chrono", "tracing"];
 
 /// Every edge that the tables do not allow.
 pub fn check(graph: &Graph) -> Vec<String> {

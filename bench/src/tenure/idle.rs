@@ -103,7 +103,8 @@ async fn many(
 async fn all_down(environments: Vec<Arc<dyn Environment>>) -> anyhow::Result<()> {
     for some in environments.chunks(AT_ONCE) {
         let mut tasks = JoinSet::new();
-        for environment in some.iter().cloned() {
+        for environment in some {
+            let environment = environment.clone();
             tasks.spawn(async move { destroy(environment.as_ref()).await });
         }
         tasks.join_all().await.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
