@@ -13,11 +13,15 @@ use super::{clean, stem};
 use crate::sys;
 use crate::walls::order::Order;
 use crate::walls::step::Failed;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// How long a keeper that has nothing left stays for the space of what it removed.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Everything the keeper knows.
 pub struct Keeper {
@@ -55,7 +59,14 @@ struct Agent {
     pidfd: OwnedFd,
     /// The agent sees here that its keeper is gone.
     control: OwnedFd,
+    /// When it has to be gone. Its agent sees to that; for a frozen one the keeper does.
+    deadline_boot_ms: Option<u64>,
 }
+
+/// How long after its deadline an agent that is not frozen counts as stuck.
+const STUCK_MS: u64 = 30_000;
+/// How often a keeper looks at an agent that should be gone by now: it may be frozen later, and a grace may be running.
+const OVERDUE_LOOK: Duration = Duration::from_millis(100);
 
 /// What the loop waits for.
 #[derive(Clone)]
@@ -91,6 +102,7 @@ impl Keeper {
             if !self.quitting {
                 self.ready_berths()?;
             }
+            self.end_overdue();
             for source in self.wait()? {
                 match source {
                     Source::Manager => self.hear_manager(),
@@ -103,15 +115,16 @@ impl Keeper {
 
     /// Removes what belongs to the instance as a whole, and what a cleaner that was ended did not get to. A child that a stem cloned and never reported
     /// has ended with it, and is reaped here.
-    fn leave(self) -> io::Result<()> {
+    fn leave(mut self) -> io::Result<()> {
         while let Ok(Some(_)) = waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {}
         let removed = clean::groups(&self.ground.groups).and(self.ground.volumes.remove_all());
         // Where something resists, the instance stays with it, so that a later start finds both.
         let removed = removed.and_then(|()| self.ground.instance.remove());
-        if let Some(manager) = &self.manager {
-            let _ = wire::send(manager, &Answer::Bye, &[]);
+        if let Some(manager) = self.manager.take() {
+            let _ = wire::send(&manager, &Answer::Bye, &[]);
         }
-        removed
+        // Nobody waits for this any more; only the pool is kept mounted for it.
+        removed.and(self.ground.volumes.settle(SETTLE_PATIENCE))
     }
 
     /// Keeps as many berths on the way as are wanted, and one for each order that waits.
@@ -136,12 +149,36 @@ impl Keeper {
         }
         let mut polled: Vec<PollFd<'_>> =
             watched.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-        match poll(&mut polled, None) {
+        match poll(&mut polled, self.patience().as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let ready = polled.iter().zip(&watched).filter(|(polled, _)| !polled.revents().is_empty());
         Ok(ready.map(|(_, (source, _))| source.clone()).collect())
+    }
+
+    /// How long the loop may wait for anything to happen: until the next deadline.
+    fn patience(&self) -> Option<Timespec> {
+        let next = self.places.values().filter_map(|place| place.agent()?.deadline_boot_ms).min()?;
+        let left = Duration::from_millis(next.saturating_sub(boot_ms())).max(OVERDUE_LOOK);
+        Timespec::try_from(left).ok()
+    }
+
+    /// Kills what is past its deadline and does not see to that itself: at once where it is frozen, else when its own grace is long over.
+    fn end_overdue(&mut self) {
+        let now = boot_ms();
+        let late = |agent: &Agent, by: u64| agent.deadline_boot_ms.is_some_and(|deadline| deadline + by <= now);
+        let overdue = |agent: &&Agent| late(agent, STUCK_MS) || late(agent, 0) && agent.berth.group.observe().frozen;
+        for name in self
+            .places
+            .values()
+            .filter_map(Place::agent)
+            .filter(overdue)
+            .map(|agent| agent.berth.name.clone())
+            .collect::<Vec<_>>()
+        {
+            self.kill(&name);
+        }
     }
 
     fn hear_manager(&mut self) {
@@ -155,6 +192,11 @@ impl Keeper {
                 }
             }
             Ok(Some((Request::Kill { berth }, _))) => self.kill(&berth),
+            Ok(Some((Request::Deadline { berth, deadline_boot_ms }, _))) => {
+                if let Some(Place::Live { agent }) = self.places.get_mut(&berth) {
+                    agent.deadline_boot_ms = deadline_boot_ms;
+                }
+            }
             Ok(Some((Request::Quit, _))) => self.quit(),
             // Gone, or out of its mind: the environments do not outlive their manager here.
             Ok(None) | Err(_) => {
@@ -238,7 +280,7 @@ impl Keeper {
             }
             (Ok(Some((Built::Started { berth }, files))), Some(pidfd)) => match <[OwnedFd; 2]>::try_from(files) {
                 Ok([control, volume_dir]) => {
-                    let agent = Agent { berth, pidfd, control };
+                    let agent = Agent { berth, pidfd, control, deadline_boot_ms: None };
                     return Some(Place::Starting { request, stem, agent, volume_dir });
                 }
                 Err(_) => (Ok(None), Some(pidfd)),
@@ -317,7 +359,21 @@ fn end(pidfd: &OwnedFd) {
     let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
 }
 
+/// Now, on the clock that goes on while the host sleeps.
+fn boot_ms() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000
+}
+
 impl Place {
+    /// The agent that runs here, if one does.
+    fn agent(&self) -> Option<&Agent> {
+        match self {
+            Place::Starting { agent, .. } | Place::Live { agent } => Some(agent),
+            Place::Preparing(_) | Place::Ready(_) | Place::Building { .. } | Place::Cleaning(_) => None,
+        }
+    }
+
     /// The descriptors on which something happens next.
     fn watched(&self) -> Vec<BorrowedFd<'_>> {
         match self {

@@ -22,12 +22,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The agent, linked statically, carried in every program that can start a keeper.
 static AGENT_IMAGE: &[u8] = include_bytes!(env!("TENURE_AGENT_IMAGE"));
 
 /// Places for the template, the volume and the root of an environment that is being built.
 const STAGES: [&str; 3] = ["base", "volume", "root"];
+
+/// How long a start waits for space in a full pool.
+const FULL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a keeper works.
 #[derive(Debug, Clone)]
@@ -108,7 +112,17 @@ fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)
         Some(pool) => Volumes::Pool(pool.join(uuid)),
         None => Volumes::Plain(settings.data_dir.join("instances").join(uuid).join("volumes")),
     };
-    let volumes = volumes_of(&instance.uuid).open().step("volumes")?;
+    let volumes = volumes_of(&instance.uuid).open();
+    let volumes = volumes.or_else(|error| {
+        if error.kind() != io::ErrorKind::StorageFull {
+            return Err(error);
+        }
+        // All that fills the pool may be what the dead left, or was removed just now.
+        clean::dead_instances(&settings.data_dir, &volumes_of)?;
+        volumes_of(&instance.uuid).settle(FULL_PATIENCE)?;
+        volumes_of(&instance.uuid).open()
+    });
+    let volumes = volumes.step("volumes")?;
     let groups = Parent::create(&Layout::of_this_host(), &group_name(&instance.uuid));
     let host = Host {
         groups: groups.describe().to_owned(),

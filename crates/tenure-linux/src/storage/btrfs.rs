@@ -9,16 +9,23 @@ use std::path::Path;
 
 const SUBVOL_CREATE: u64 = 0x5000_940e;
 const SNAP_DESTROY: u64 = 0x5000_940f;
+const SYNC: u64 = 0x9408;
 const TREE_SEARCH: u64 = 0xd000_9411;
 const INO_LOOKUP: u64 = 0xd000_9412;
 const QUOTA_CTL: u64 = 0xc010_9428;
 const QGROUP_CREATE: u64 = 0x4010_942a;
 const QGROUP_LIMIT: u64 = 0x8030_942b;
 
+const ROOT_TREE: u64 = 1;
 const QUOTA_TREE: u64 = 8;
+const ORPHAN_KEY: u32 = 48;
 const QGROUP_INFO_KEY: u32 = 242;
 const QGROUP_LIMIT_KEY: u32 = 244;
 const FIRST_FREE_OBJECT: u64 = 256;
+/// Quota items have no object of their own.
+const NO_OBJECT: u64 = 0;
+/// Under it the tree of roots lists what is removed and not freed yet.
+const ORPHAN_OBJECT: u64 = 5_u64.wrapping_neg();
 
 #[repr(C)]
 struct VolArgs {
@@ -45,7 +52,8 @@ pub fn subvolume_create(dir: &Path, name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a subvolume, and asks for its quota group to go too. The space comes back in the background.
+/// Removes a subvolume, and asks for its quota group to go too. The space comes back in the background, while the file system is mounted and the
+/// kernel's cleaner is awake.
 pub fn subvolume_remove(dir: &Path, name: &str) -> io::Result<()> {
     let id = subvolume_id(&File::open(dir.join(name))?)?;
     let parent = File::open(dir)?;
@@ -55,6 +63,18 @@ pub fn subvolume_remove(dir: &Path, name: &str) -> io::Result<()> {
     // Kernels that still account for the removal refuse this; the group is then found again at the next start.
     let _ = quota_group_remove(&parent, id);
     Ok(())
+}
+
+/// Commits what was done, and wakes the kernel's cleaner, which otherwise sleeps for half a minute.
+pub fn sync(file: &File) -> io::Result<()> {
+    // SAFETY: SYNC takes no argument.
+    unsafe { sys::ioctl(file, SYNC, std::ptr::null_mut::<u8>()) }?;
+    Ok(())
+}
+
+/// Whether the space of removed subvolumes is still to be freed.
+pub fn has_removed(file: &File) -> io::Result<bool> {
+    Ok(!search(file, ROOT_TREE, (ORPHAN_OBJECT, ORPHAN_KEY), FIRST_FREE_OBJECT..=u64::MAX)?.is_empty())
 }
 
 /// The number of the subvolume that a file or directory is in.
@@ -138,7 +158,7 @@ pub fn quota_groups_prune(file: &File) -> io::Result<usize> {
     let mut pruned = 0;
     let mut next = FIRST_FREE_OBJECT;
     loop {
-        let found = search(file, QUOTA_TREE, QGROUP_INFO_KEY, next..=u64::from(u32::MAX))?;
+        let found = search(file, QUOTA_TREE, (NO_OBJECT, QGROUP_INFO_KEY), next..=u64::from(u32::MAX))?;
         let Some((last, _)) = found.last() else { return Ok(pruned) };
         next = last + 1;
         pruned += found.iter().filter(|(id, _)| quota_group_remove(file, *id).is_ok()).count();
@@ -146,14 +166,14 @@ pub fn quota_groups_prune(file: &File) -> io::Result<usize> {
 }
 
 fn quota_item(file: &File, key: u32, id: u64) -> io::Result<Option<Vec<u8>>> {
-    Ok(search(file, QUOTA_TREE, key, id..=id)?.into_iter().next().map(|(_, item)| item))
+    Ok(search(file, QUOTA_TREE, (NO_OBJECT, key), id..=id)?.into_iter().next().map(|(_, item)| item))
 }
 
-/// Items of one kind in a tree, by their offset; as many as one call returns.
+/// Items of one object and kind in a tree, by their offset; as many as one call returns.
 fn search(
     file: impl AsFd,
     tree: u64,
-    kind: u32,
+    (object, kind): (u64, u32),
     offsets: std::ops::RangeInclusive<u64>,
 ) -> io::Result<Vec<(u64, Vec<u8>)>> {
     #[repr(C)]
@@ -174,8 +194,8 @@ fn search(
     const HEADER: usize = 32;
     let mut args = Box::new(Search {
         tree,
-        min_object: 0,
-        max_object: 0,
+        min_object: object,
+        max_object: object,
         min_offset: *offsets.start(),
         max_offset: *offsets.end(),
         min_transaction: 0,

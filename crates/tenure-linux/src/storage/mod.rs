@@ -6,10 +6,12 @@
 pub mod btrfs;
 pub mod loopdev;
 pub mod pool;
+mod tree;
 
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The layer that takes an environment's writes.
 pub const UPPER: &str = "upper";
@@ -60,7 +62,10 @@ impl Volumes {
     pub fn create(&self, name: &str) -> io::Result<Volume> {
         let path = self.dir().join(name);
         match self {
-            Volumes::Pool(dir) => btrfs::subvolume_create(dir, name)?,
+            Volumes::Pool(dir) => {
+                pool::refuse_when_full(dir)?;
+                btrfs::subvolume_create(dir, name)?;
+            }
             Volumes::Plain(_) => std::fs::create_dir(&path)?,
         }
         for layer in [UPPER, WORK] {
@@ -80,9 +85,18 @@ impl Volumes {
         let path = self.dir().join(name);
         let result = match self {
             Volumes::Pool(dir) => btrfs::subvolume_remove(dir, name),
-            Volumes::Plain(_) => remove_tree(&path),
+            Volumes::Plain(_) => tree::remove(&path),
         };
         result.or_else(|error| if path.exists() { Err(error) } else { Ok(()) })
+    }
+
+    /// Gets the space of removed volumes back, as far as that can be done in this time.
+    pub fn settle(&self, patience: Duration) -> io::Result<()> {
+        match self {
+            Volumes::Pool(dir) => pool::settle(dir.parent().unwrap_or(dir), patience),
+            // There it is back at once.
+            Volumes::Plain(_) => Ok(()),
+        }
     }
 
     /// Removes all volumes and the directory they are in.
@@ -100,29 +114,4 @@ impl Volume {
     pub fn set_limit(&self, bytes: u64) -> io::Result<()> {
         if self.limited { btrfs::set_limit(&std::fs::File::open(&self.path)?, bytes) } else { Ok(()) }
     }
-}
-
-/// Removes a tree that a tenant filled: directories that its owner locked, which stop an ordinary user, are opened first.
-fn remove_tree(path: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            unlock_directories(path)?;
-            std::fs::remove_dir_all(path)
-        }
-        result => result,
-    }
-}
-
-fn unlock_directories(top: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut waiting = vec![top.to_path_buf()];
-    while let Some(dir) = waiting.pop() {
-        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700))?;
-        for entry in std::fs::read_dir(&dir)?.flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                waiting.push(entry.path());
-            }
-        }
-    }
-    Ok(())
 }

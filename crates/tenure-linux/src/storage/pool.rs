@@ -17,10 +17,13 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const MIB: u64 = 1 << 20;
 /// Less than this is no use: btrfs itself wants 109 MiB.
 pub const SIZE_MIN: u64 = 256 * MIB;
+/// The part of the pool, one in so many, that is kept for those who are inside already.
+const LOW_WATER: u64 = 20;
 const SIZE_DEFAULT_MAX: u64 = 32 << 30;
 
 /// Why there is no pool.
@@ -81,6 +84,34 @@ pub fn mount_pool(data_dir: &Path, size_bytes: Option<u64>) -> Result<PathBuf, P
         File::create(point.join(".quota")).what("mark the pool")?;
     }
     Ok(point)
+}
+
+/// Limits may promise more than there is. While there is too little, nobody new comes in, so that those inside keep what is left.
+pub fn refuse_when_full(dir: &Path) -> io::Result<()> {
+    let stat = rustix::fs::statvfs(dir)?;
+    if stat.f_bavail < stat.f_blocks / LOW_WATER {
+        let free = stat.f_bavail * stat.f_frsize;
+        return Err(io::Error::new(
+            io::ErrorKind::StorageFull,
+            format!("the storage pool is full: {free} bytes are left"),
+        ));
+    }
+    Ok(())
+}
+
+/// Frees the space of removed volumes, as far as that can be done in this time. While nobody does this, and nothing keeps the pool mounted for long, the
+/// kernel gets to none of it: the pool fills up, and each removed volume makes the next mount slower. One does it for all.
+pub fn settle(point: &Path, patience: Duration) -> io::Result<()> {
+    let root = File::open(point)?;
+    if !btrfs::has_removed(&root)? || rustix::fs::flock(&root, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(());
+    }
+    btrfs::sync(&root)?;
+    let until = Instant::now() + patience;
+    while btrfs::has_removed(&root)? && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn make(file: &Path, size_bytes: Option<u64>) -> Result<(), PoolError> {
