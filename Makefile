@@ -41,7 +41,7 @@ check: ## formatting, lints, and the rules of the house
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo xtask check
 
-bench: setup ## the benchmarks, peers included where they are installed
+bench: setup build ## the benchmarks, peers included where they are installed
 	cargo run --release --locked --package bench
 
 test-vm: build ## the tests on another kernel, in a virtual machine; not part of `make test`

@@ -60,6 +60,9 @@ pub trait Environment: Send + Sync {
     /// Gives it other limits, all of them or none; [`EnvironmentError::InvalidSpec`] where they make no sense or cannot be had now.
     async fn set_limits(&self, limits: &ResourceLimits) -> Result<(), EnvironmentError>;
 
+    /// Moves the instant, in milliseconds of the host's `CLOCK_BOOTTIME`, at which everything inside ends whoever is alive by then; or takes it away.
+    async fn set_deadline(&self, deadline_boot_ms: Option<u64>) -> Result<(), EnvironmentError>;
+
     /// Waits until its first process, and so every other, has ended; returns at once if it has. May be awaited by many.
     async fn wait_end(&self) -> EnvironmentEnd;
 

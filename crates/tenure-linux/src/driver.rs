@@ -1,6 +1,6 @@
 //! The driver: environments behind Linux walls, for whoever speaks [`tenure_environment`].
 
-use crate::environment::Unbound;
+use crate::environment::{LinuxEnvironment, Unbound};
 use crate::keeper::{Host, KeeperClient, KeeperProcess, Order};
 use crate::pool::Pool;
 use crate::template::{DEFAULT_TEMPLATE, HostUsr, Template, TemplateError, Templates};
@@ -14,6 +14,7 @@ use tenure_environment::{
     Driver, Environment, EnvironmentError, EnvironmentId, EnvironmentSpec, HostReport, ResourceLimits,
 };
 use tenure_protocol::User;
+use tokio::sync::oneshot;
 
 /// For how long the host is taken to be as it was: looking at it takes some hundred system calls.
 const HOST_UNCHANGED: Duration = Duration::from_secs(10);
@@ -98,6 +99,19 @@ impl LinuxDriver {
         taken.ready
     }
 
+    async fn create_bound(
+        &self,
+        spec: &EnvironmentSpec,
+        template: &Template,
+        limits_move: bool,
+    ) -> Result<LinuxEnvironment, EnvironmentError> {
+        let env = variables(spec, template);
+        match self.take_pooled(spec, template, limits_move).await {
+            Some(unbound) => unbound.bind(spec, &ResourceLimits::default(), env).await,
+            None => self.make(spec, template).await?.bind(spec, &spec.limits, env).await,
+        }
+    }
+
     async fn refill(self, template: Template, name: String, reference: String) {
         let made = match pooled_spec(&template) {
             Ok(spec) => self.make(&spec, &template).await,
@@ -175,12 +189,36 @@ impl Driver for LinuxDriver {
         if !missing.is_empty() && !spec.allow_unenforced {
             return Err(EnvironmentError::Unenforced(missing));
         }
-        let env = variables(&spec, &template);
-        let environment = match self.take_pooled(&spec, &template, host.limits_move).await {
-            Some(unbound) => unbound.bind(&spec, &ResourceLimits::default(), env).await?,
-            None => self.make(&spec, &template).await?.bind(&spec, &spec.limits, env).await?,
-        };
-        Ok(Arc::new(environment))
+        // In a task of its own: whoever stops waiting leaves no half-made environment behind, and no whole one that nobody knows.
+        let (driver, (sender, receiver)) = (self.clone(), oneshot::channel());
+        tokio::spawn(async move {
+            let made = driver.create_bound(&spec, &template, host.limits_move).await;
+            let _ = sender.send(made.map(Unclaimed::new));
+        });
+        let made = receiver.await.map_err(|_| EnvironmentError::Unavailable("the driver is shutting down".into()))?;
+        made?.claim().map(|environment| Arc::new(environment) as Arc<dyn Environment>).ok_or(EnvironmentError::Gone)
+    }
+}
+
+/// An environment on its way to whoever asked for it. Dropped on the way, it ends.
+struct Unclaimed(Option<LinuxEnvironment>);
+
+impl Unclaimed {
+    fn new(environment: LinuxEnvironment) -> Unclaimed {
+        Unclaimed(Some(environment))
+    }
+
+    fn claim(mut self) -> Option<LinuxEnvironment> {
+        self.0.take()
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        // Without a runtime everything is about to end anyway.
+        if let (Some(environment), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { environment.destroy(Duration::ZERO).await.map(drop) });
+        }
     }
 }
 

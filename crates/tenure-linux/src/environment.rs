@@ -27,6 +27,7 @@ const CLEAN_PATIENCE: Duration = Duration::from_secs(5);
 pub struct LinuxEnvironment {
     id: EnvironmentId,
     generation: Generation,
+    grace_ms: u64,
     key: Key,
     berth: Berth,
     keeper: Arc<KeeperClient>,
@@ -69,6 +70,7 @@ impl Unbound {
         let environment = LinuxEnvironment {
             id: spec.id.clone(),
             generation: spec.generation,
+            grace_ms: spec.grace_ms,
             key: self.key,
             berth: self.created.berth,
             keeper: self.keeper,
@@ -82,7 +84,11 @@ impl Unbound {
                 environment.set_limits(&spec.limits).await?;
             }
             let mut client = environment.connect_as(&self.id, Generation::UNBOUND).await?;
-            within(AGENT_PATIENCE, client.bind(&spec.id, spec.generation, spec.deadline_boot_ms, env)).await
+            within(AGENT_PATIENCE, client.bind(&spec.id, spec.generation, spec.deadline_boot_ms, env)).await?;
+            if spec.deadline_boot_ms.is_some() {
+                environment.tell_keeper(spec.deadline_boot_ms).await?;
+            }
+            Ok(())
         };
         match binding.await {
             Ok(()) => Ok(environment),
@@ -110,6 +116,10 @@ impl LinuxEnvironment {
             Client::handshake(Box::new(stream), &self.key, id, generation).await
         };
         within(AGENT_PATIENCE, connecting).await
+    }
+
+    async fn tell_keeper(&self, deadline_boot_ms: Option<u64>) -> Result<(), EnvironmentError> {
+        Ok(self.keeper.deadline(&self.berth.name, deadline_boot_ms, self.grace_ms).await?)
     }
 
     fn group(&self) -> &Group {
@@ -190,6 +200,12 @@ impl Environment for LinuxEnvironment {
             btrfs::set_limit(&self.volume_dir, limits.disk_bytes)?;
         }
         Ok(())
+    }
+
+    async fn set_deadline(&self, deadline_boot_ms: Option<u64>) -> Result<(), EnvironmentError> {
+        let mut client = self.connect().await?;
+        within(AGENT_PATIENCE, client.deadline(deadline_boot_ms)).await?;
+        self.tell_keeper(deadline_boot_ms).await
     }
 
     async fn wait_end(&self) -> EnvironmentEnd {

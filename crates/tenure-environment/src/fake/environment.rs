@@ -235,6 +235,10 @@ impl Environment for FakeEnvironment {
         Ok(())
     }
 
+    async fn set_deadline(&self, deadline_boot_ms: Option<u64>) -> Result<(), EnvironmentError> {
+        Ok(self.connect().await?.deadline(deadline_boot_ms).await?)
+    }
+
     async fn wait_end(&self) -> EnvironmentEnd {
         self.state.end().await
     }

@@ -112,6 +112,11 @@ impl KeeperClient {
         receiver.await.unwrap_or_else(|_| Err(Failed::new("keeper", "it is gone")))
     }
 
+    /// Tells the keeper by when an environment ends, whatever state it is in.
+    pub async fn deadline(&self, berth: &str, deadline_boot_ms: Option<u64>, grace_ms: u64) -> io::Result<()> {
+        self.send(&Request::Deadline { berth: berth.to_owned(), deadline_boot_ms, grace_ms }).await
+    }
+
     /// Ends an environment at once.
     pub async fn kill(&self, berth: &str) -> io::Result<()> {
         self.send(&Request::Kill { berth: berth.to_owned() }).await

@@ -61,10 +61,11 @@ struct Agent {
     control: OwnedFd,
     /// When it has to be gone. Its agent sees to that; for a frozen one the keeper does.
     deadline_boot_ms: Option<u64>,
+    grace_ms: u64,
 }
 
-/// How long after its deadline an agent that is not frozen counts as stuck.
-const STUCK_MS: u64 = 30_000;
+/// How long after its deadline and its grace an agent that is not frozen counts as stuck.
+const STUCK_MS: u64 = 10_000;
 /// How often a keeper looks at an agent that should be gone by now: it may be frozen later, and a grace may be running.
 const OVERDUE_LOOK: Duration = Duration::from_millis(100);
 
@@ -167,8 +168,11 @@ impl Keeper {
     /// Kills what is past its deadline and does not see to that itself: at once where it is frozen, else when its own grace is long over.
     fn end_overdue(&mut self) {
         let now = boot_ms();
-        let late = |agent: &Agent, by: u64| agent.deadline_boot_ms.is_some_and(|deadline| deadline + by <= now);
-        let overdue = |agent: &&Agent| late(agent, STUCK_MS) || late(agent, 0) && agent.berth.group.observe().frozen;
+        let late =
+            |agent: &Agent, by: u64| agent.deadline_boot_ms.is_some_and(|deadline| deadline.saturating_add(by) <= now);
+        let overdue = |agent: &&Agent| {
+            late(agent, agent.grace_ms.saturating_add(STUCK_MS)) || late(agent, 0) && agent.berth.group.observe().frozen
+        };
         for name in self
             .places
             .values()
@@ -192,9 +196,9 @@ impl Keeper {
                 }
             }
             Ok(Some((Request::Kill { berth }, _))) => self.kill(&berth),
-            Ok(Some((Request::Deadline { berth, deadline_boot_ms }, _))) => {
+            Ok(Some((Request::Deadline { berth, deadline_boot_ms, grace_ms }, _))) => {
                 if let Some(Place::Live { agent }) = self.places.get_mut(&berth) {
-                    agent.deadline_boot_ms = deadline_boot_ms;
+                    (agent.deadline_boot_ms, agent.grace_ms) = (deadline_boot_ms, grace_ms);
                 }
             }
             Ok(Some((Request::Quit, _))) => self.quit(),
@@ -280,7 +284,7 @@ impl Keeper {
             }
             (Ok(Some((Built::Started { berth }, files))), Some(pidfd)) => match <[OwnedFd; 2]>::try_from(files) {
                 Ok([control, volume_dir]) => {
-                    let agent = Agent { berth, pidfd, control, deadline_boot_ms: None };
+                    let agent = Agent { berth, pidfd, control, deadline_boot_ms: None, grace_ms: 0 };
                     return Some(Place::Starting { request, stem, agent, volume_dir });
                 }
                 Err(_) => (Ok(None), Some(pidfd)),

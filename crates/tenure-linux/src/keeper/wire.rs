@@ -32,6 +32,15 @@ pub enum Request {
         /// What to make.
         order: Box<Order>,
     },
+    /// The environment in this berth ends by then, also while it is frozen and its agent hears no timer.
+    Deadline {
+        /// The berth.
+        berth: String,
+        /// Milliseconds of `CLOCK_BOOTTIME`, or none.
+        deadline_boot_ms: Option<u64>,
+        /// How long its agent takes about it, if it is not frozen.
+        grace_ms: u64,
+    },
     /// End the environment in this berth at once; [`Answer::Ended`] and [`Answer::Cleaned`] follow.
     Kill {
         /// The berth.

@@ -16,6 +16,7 @@ pub fn trials() -> Vec<Trial> {
         an_environment_whose_agent_stands_still_is_destroyed,
         the_deadline_holds_without_anybody_outside,
         the_deadline_can_be_moved,
+        the_deadline_holds_for_a_frozen_environment,
         an_agent_that_is_killed_is_told_and_cleaned_up,
         an_environment_ends_with_its_keeper_and_the_next_start_cleans_up,
         nothing_outlives_a_manager_that_was_killed,
@@ -120,6 +121,21 @@ async fn the_deadline_holds_without_anybody_outside() {
     assert!(boot_ms() >= deadline, "not before");
     assert_eq!(soon(inside.env.wait_end()).await, EnvironmentEnd::Exited(0));
     assert_eq!(inside.destroy().await, EnvironmentEnd::Exited(0));
+}
+
+/// TM-6: a frozen agent hears no timer; then it is the keeper's to end it.
+async fn the_deadline_holds_for_a_frozen_environment() {
+    let deadline = boot_ms() + 2000;
+    let inside = Inside::with(keeper(USUAL), |spec| {
+        spec.deadline_boot_ms = Some(deadline);
+        spec.grace_ms = 500;
+    })
+    .await;
+    let agent = inside.agent_pid().await;
+    soon(inside.env.freeze()).await.unwrap();
+    until_dead(agent, deadline + 500 + 5000).await;
+    assert!(boot_ms() >= deadline, "not before");
+    assert_eq!(soon(inside.env.wait_end()).await, EnvironmentEnd::Killed(9));
 }
 
 /// TM-6
