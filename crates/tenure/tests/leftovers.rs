@@ -12,6 +12,7 @@ mod victim;
 use kernel::Traces;
 use random::Random;
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,6 +77,43 @@ fn nothing_stays_behind_whoever_is_killed_and_whenever() {
     eventually(BOUND, || traces.everything().is_empty());
     let left = traces.everything();
     assert!(left.is_empty(), "seed {seed}: left over: {left:#?}");
+}
+
+/// TM-8, GV-4: a disk that a run filled is free again after it, so that a pool serves for ever.
+#[test]
+fn a_pool_that_is_filled_again_and_again_has_room() {
+    if support::needs_root() {
+        return;
+    }
+    let dir = DataDir::new();
+    for round in 0..8 {
+        let answer = answer(&mut dir.script("", "head -c 150M /dev/zero >big"));
+        assert_eq!(answer.to_string(), "", "round {round}");
+    }
+}
+
+/// TM-8: nor does it stay full of what the killed had in it.
+#[test]
+fn a_pool_that_the_killed_had_filled_has_room() {
+    if support::needs_root() {
+        return;
+    }
+    let dir = DataDir::new();
+    let full = "head -c 200M /dev/zero >big; echo full; exec sleep 1000";
+    let start = |_| {
+        let mut run = dir.script("", full).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(run.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "full\n");
+        run
+    };
+    let mut runs: Vec<_> = (0..3).map(start).collect();
+    for run in &mut runs {
+        let killed = victim::kill(Victim::Keeper, run.id() as i32, &mut Random::new(0));
+        assert_eq!(killed, Some(Victim::Keeper));
+        assert_eq!(wait(run, BOUND).map(code_of), Some(125));
+    }
+    assert_eq!(answer(&mut dir.script("", "head -c 150M /dev/zero >big")).to_string(), "");
 }
 
 #[derive(Default)]

@@ -118,7 +118,7 @@ fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)
             return Err(error);
         }
         // All that fills the pool may be what the dead left, or was removed just now.
-        clean::dead_instances(&settings.data_dir, &volumes_of)?;
+        clean::dead_instances(&settings.data_dir, volumes_of)?;
         volumes_of(&instance.uuid).settle(FULL_PATIENCE)?;
         volumes_of(&instance.uuid).open()
     });

@@ -124,13 +124,13 @@ impl Traces {
         in_dir("instances").into_iter().chain(in_dir("pool")).collect()
     }
 
-    /// What is in the pool, seen in a mount namespace of its own: subvolumes, directories, quota groups.
+    /// What is in the pool, seen in a mount namespace of its own: subvolumes, those removed and not yet freed, directories.
     fn volumes(&self) -> Vec<String> {
         let pool = self.data_dir.join("pool.btrfs");
         if !pool.exists() {
             return Vec::new();
         }
-        let look = "mount -o loop,ro \"$0\" \"$1\" && btrfs subvolume list \"$1\" && ls \"$1\"";
+        let look = "mount -o loop,ro \"$0\" \"$1\" && btrfs subvolume list \"$1\" && btrfs subvolume list -d \"$1\" && ls \"$1\"";
         let seen = Command::new("unshare")
             .args(["--mount", "sh", "-c", look])
             .args([&pool, &self.data_dir.join("pool")])
