@@ -136,7 +136,8 @@ fn names(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 
-/// The names of all test functions: those with a test attribute above them, doc comments and other attributes between.
+/// The names of all test functions: those with a test attribute above them, doc comments and other attributes between; and those that a test binary
+/// with a harness of its own lists in `trials![…]` or names in `trial!(…)`.
 fn tests(tree: &Tree) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     for file in tree.files.iter().filter(|file| file.path.ends_with(".rs")) {
@@ -153,8 +154,18 @@ fn tests(tree: &Tree) -> BTreeSet<&str> {
                 marked = false;
             }
         }
+        found.extend(listed(&file.text, "trials![", ']'));
+        found.extend(listed(&file.text, "trial!(", ')'));
     }
     found
+}
+
+/// The words, apart by commas, in every such list.
+fn listed<'a>(text: &'a str, open: &'a str, close: char) -> impl Iterator<Item = &'a str> {
+    let lists = text.split(open).skip(1).filter_map(move |rest| rest.split_once(close)).map(|(list, _)| list);
+    let is_name =
+        |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    lists.flat_map(|list| list.split(',').map(str::trim)).filter(is_name)
 }
 
 fn function(line: &str) -> Option<&str> {
@@ -208,6 +219,13 @@ mod tests {
         assert!(complaint(&document(&rows)).contains("no `crates/a/src/gone.rs`"));
         let rows = ["| EN-2 | walls | delivered | `crates/a` | `walls_fall` | |"];
         assert!(complaint(&document(&rows)).contains("no test `walls_fall`"));
+    }
+
+    #[test]
+    fn what_a_harness_of_its_own_lists_is_a_test() {
+        let text = "trials![\n    one_wall,\n    another_wall,\n]; trial!(a_door)";
+        assert_eq!(listed(text, "trials![", ']').collect::<Vec<_>>(), ["one_wall", "another_wall"]);
+        assert_eq!(listed(text, "trial!(", ')').collect::<Vec<_>>(), ["a_door"]);
     }
 
     #[test]

@@ -112,17 +112,12 @@ fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)
         Some(pool) => Volumes::Pool(pool.join(uuid)),
         None => Volumes::Plain(settings.data_dir.join("instances").join(uuid).join("volumes")),
     };
-    let volumes = volumes_of(&instance.uuid).open();
-    let volumes = volumes.or_else(|error| {
-        if error.kind() != io::ErrorKind::StorageFull {
-            return Err(error);
-        }
-        // All that fills the pool may be what the dead left, or was removed just now.
-        clean::dead_instances(&settings.data_dir, volumes_of)?;
-        volumes_of(&instance.uuid).settle(FULL_PATIENCE)?;
-        volumes_of(&instance.uuid).open()
-    });
-    let volumes = volumes.step("volumes")?;
+    if volumes_of(&instance.uuid).is_full() {
+        // All that fills it may be what the dead left, or was removed just now. Whether there is room then, each berth asks for itself.
+        clean::dead_instances(&settings.data_dir, volumes_of).step("clean up")?;
+        volumes_of(&instance.uuid).make_room(FULL_PATIENCE).step("volumes")?;
+    }
+    let volumes = volumes_of(&instance.uuid).open().step("volumes")?;
     let groups = Parent::create(&Layout::of_this_host(), &group_name(&instance.uuid));
     let host = Host {
         groups: groups.describe().to_owned(),

@@ -99,6 +99,22 @@ impl Volumes {
         }
     }
 
+    /// Whether there is too little left for another volume.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Volumes::Pool(dir) => pool::refuse_when_full(dir.parent().unwrap_or(dir)).is_err(),
+            Volumes::Plain(_) => false,
+        }
+    }
+
+    /// Waits for the space of removed volumes until there is room for another one, or no more to wait for.
+    pub fn make_room(&self, patience: Duration) -> io::Result<()> {
+        match self {
+            Volumes::Pool(dir) => pool::make_room(dir.parent().unwrap_or(dir), patience),
+            Volumes::Plain(_) => Ok(()),
+        }
+    }
+
     /// Removes all volumes and the directory they are in.
     pub fn remove_all(&self) -> io::Result<()> {
         self.existing().iter().try_for_each(|name| self.remove(name))?;

@@ -114,6 +114,21 @@ pub fn settle(point: &Path, patience: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Waits until there is room again, while the space of removed volumes is still coming back, and no longer than this.
+pub fn make_room(point: &Path, patience: Duration) -> io::Result<()> {
+    let root = File::open(point)?;
+    let until = Instant::now() + patience;
+    loop {
+        // What the cleaner freed can be had after the commit that follows.
+        let more_to_come = btrfs::has_removed(&root)?;
+        btrfs::sync(&root)?;
+        if refuse_when_full(point).is_ok() || !more_to_come || Instant::now() >= until {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn make(file: &Path, size_bytes: Option<u64>) -> Result<(), PoolError> {
     let free = free_bytes(file.parent().unwrap_or(Path::new("/"))).what("ask for free space")?;
     let wanted = size_bytes.unwrap_or((free / 4).min(SIZE_DEFAULT_MAX)).max(SIZE_MIN) / MIB * MIB;

@@ -27,6 +27,9 @@ const CLONE_NEW_ANY: u32 = (libc::CLONE_NEWNS
 /// Socket families that open a way to nothing but the environment itself. Netlink is a question of its own.
 const FAMILIES: [i32; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 
+/// Protocols of the internet families. For others the kernel loads modules at the mere wish.
+const PROTOCOLS: [i32; 5] = [0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMPV6];
+
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
@@ -134,7 +137,9 @@ fn leaf(rule: Rule) -> Vec<libc::sock_filter> {
         Rule::Socket => {
             let route = one_of(2, &[libc::NETLINK_ROUTE as u32], vec![give(ALLOW)], vec![give(REFUSE)]);
             let netlink = one_of(0, &[libc::AF_NETLINK as u32], route, vec![give(REFUSE)]);
-            one_of(0, &families, vec![give(ALLOW)], netlink)
+            let usual = one_of(2, &PROTOCOLS.map(|protocol| protocol as u32), vec![give(ALLOW)], vec![give(REFUSE)]);
+            let internet = one_of(0, &[libc::AF_INET as u32, libc::AF_INET6 as u32], usual, netlink);
+            one_of(0, &[libc::AF_UNIX as u32], vec![give(ALLOW)], internet)
         }
     }
 }
@@ -246,6 +251,10 @@ mod tests {
             if family != libc::AF_NETLINK {
                 assert_eq!(ours(libc::SYS_socket, [family as u32, 0, 0]) == ALLOW, allowed, "family {family}");
             }
+        }
+        for protocol in 0..300 {
+            let answer = ours(libc::SYS_socket, [libc::AF_INET6 as u32, 0, protocol as u32]);
+            assert_eq!(answer == ALLOW, PROTOCOLS.contains(&protocol), "protocol {protocol}");
         }
         for protocol in 0..32 {
             let allowed = protocol == libc::NETLINK_ROUTE;
