@@ -112,12 +112,7 @@ fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)
         Some(pool) => Volumes::Pool(pool.join(uuid)),
         None => Volumes::Plain(settings.data_dir.join("instances").join(uuid).join("volumes")),
     };
-    if volumes_of(&instance.uuid).is_full() {
-        // All that fills it may be what the dead left, or was removed just now. Whether there is room then, each berth asks for itself.
-        clean::dead_instances(&settings.data_dir, volumes_of).step("clean up")?;
-        volumes_of(&instance.uuid).make_room(FULL_PATIENCE).step("volumes")?;
-    }
-    let volumes = volumes_of(&instance.uuid).open().step("volumes")?;
+    let volumes = open_volumes(settings, &instance, volumes_of).step("volumes")?;
     let groups = Parent::create(&Layout::of_this_host(), &group_name(&instance.uuid));
     let host = Host {
         groups: groups.describe().to_owned(),
@@ -150,6 +145,25 @@ fn stage(instance: &Instance, privilege: Privilege) -> io::Result<PathBuf> {
         DirBuilder::new().recursive(true).mode(0o711).create(stage.join(place))?;
     }
     Ok(stage)
+}
+
+/// Opens the place for this instance's volumes. All that fills a pool may be what the dead left, or was removed just now: then it waits for that.
+/// Whether there is room for a volume, each berth asks for itself.
+fn open_volumes(
+    settings: &Settings,
+    instance: &Instance,
+    volumes_of: impl Fn(&str) -> Volumes + Copy,
+) -> io::Result<Volumes> {
+    let volumes = volumes_of(&instance.uuid);
+    let full = volumes.is_full();
+    match volumes.open() {
+        Err(error) if error.kind() != io::ErrorKind::StorageFull => return Err(error),
+        Ok(volumes) if !full => return Ok(volumes),
+        Ok(_) | Err(_) => {}
+    }
+    clean::dead_instances(&settings.data_dir, volumes_of)?;
+    volumes_of(&instance.uuid).settle_all(FULL_PATIENCE)?;
+    volumes_of(&instance.uuid).open()
 }
 
 fn mount_pool(settings: &Settings, privilege: Privilege) -> (Option<PathBuf>, Option<String>) {

@@ -107,10 +107,10 @@ impl Volumes {
         }
     }
 
-    /// Waits for the space of removed volumes until there is room for another one, or no more to wait for.
-    pub fn make_room(&self, patience: Duration) -> io::Result<()> {
+    /// As [`Volumes::settle`], and waits for what others are at as well.
+    pub fn settle_all(&self, patience: Duration) -> io::Result<()> {
         match self {
-            Volumes::Pool(dir) => pool::make_room(dir.parent().unwrap_or(dir), patience),
+            Volumes::Pool(dir) => pool::settle_all(dir.parent().unwrap_or(dir), patience),
             Volumes::Plain(_) => Ok(()),
         }
     }

@@ -106,27 +106,19 @@ pub fn settle(point: &Path, patience: Duration) -> io::Result<()> {
     if !btrfs::has_removed(&root)? || rustix::fs::flock(&root, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Ok(());
     }
+    settle_all(point, patience)
+}
+
+/// As [`settle`], whoever else is at it; returns when the space can be had.
+pub fn settle_all(point: &Path, patience: Duration) -> io::Result<()> {
+    let root = File::open(point)?;
     btrfs::sync(&root)?;
     let until = Instant::now() + patience;
     while btrfs::has_removed(&root)? && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(1));
     }
-    Ok(())
-}
-
-/// Waits until there is room again, while the space of removed volumes is still coming back, and no longer than this.
-pub fn make_room(point: &Path, patience: Duration) -> io::Result<()> {
-    let root = File::open(point)?;
-    let until = Instant::now() + patience;
-    loop {
-        // What the cleaner freed can be had after the commit that follows.
-        let more_to_come = btrfs::has_removed(&root)?;
-        btrfs::sync(&root)?;
-        if refuse_when_full(point).is_ok() || !more_to_come || Instant::now() >= until {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    // What the cleaner freed can be had after a commit.
+    btrfs::sync(&root)
 }
 
 fn make(file: &Path, size_bytes: Option<u64>) -> Result<(), PoolError> {
