@@ -13,7 +13,7 @@ use kernel::Traces;
 use random::Random;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -114,6 +114,37 @@ fn a_pool_that_the_killed_had_filled_has_room() {
         assert!(wait(run, BOUND).is_some_and(|status| !status.success()));
     }
     assert_eq!(answer(&mut dir.script("", "head -c 150M /dev/zero >big")).to_string(), "");
+}
+
+/// TM-8: what was started in another control group than ours, another login's say, is found all the same.
+#[test]
+fn what_hangs_below_another_control_group_is_taken_down_too() {
+    if support::needs_root() {
+        return;
+    }
+    let dir = DataDir::new();
+    assert_eq!(answer(&mut dir.script("", "exit 0")).code, 0);
+    let traces = Traces::watch(dir.path());
+    let group = kernel::make_group(&format!("cli-test-{}", std::process::id()));
+    let run = dir.script("", "echo up; exec sleep 1000");
+    let mut moved = Command::new("sh");
+    moved.args(["-c", &format!("echo $$ >'{}/cgroup.procs' && exec \"$0\" \"$@\"", group.display())]);
+    moved.arg(run.get_program()).args(run.get_args()).stdout(Stdio::piped()).stderr(Stdio::null());
+    moved.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut moved = moved.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(moved.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "up\n");
+    assert_eq!(victim::kill(Victim::Keeper, moved.id() as i32, &mut Random::new(0)), Some(Victim::Keeper));
+    assert!(wait(&mut moved, BOUND).is_some());
+    assert!(traces.everything().iter().any(|left| left.starts_with("control group")), "nothing to find");
+
+    assert_eq!(answer(&mut dir.run("", &["/bin/true"])).to_string(), "");
+    eventually(BOUND, || traces.everything().is_empty());
+    let left = traces.everything();
+    let removed = std::fs::remove_dir(&group);
+    assert!(left.is_empty(), "left over: {left:#?}");
+    removed.unwrap();
 }
 
 #[derive(Default)]

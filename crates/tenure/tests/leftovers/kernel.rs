@@ -163,6 +163,24 @@ impl Traces {
     }
 }
 
+/// Makes a control group below our own, in the tree of the memory controller, or in the only one.
+pub fn make_group(name: &str) -> PathBuf {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let find = |kind: &str, option: &str, controller: &str| {
+        let mount =
+            mounts.lines().find(|line| line.contains(kind) && line.split([',', ' ']).any(|word| word == option))?;
+        let below = own.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            controllers.split(',').any(|word| word == controller).then_some(path)
+        })?;
+        Some(PathBuf::from(mount.split(' ').nth(4)?).join(below.trim_start_matches('/')).join(name))
+    };
+    let group = find(" - cgroup ", "memory", "memory").or_else(|| find(" - cgroup2 ", "cgroup2", "")).unwrap();
+    std::fs::create_dir(&group).unwrap();
+    group
+}
+
 fn has_open(pid: i32, path: &Path) -> bool {
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     files.into_iter().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|target| target == path))
