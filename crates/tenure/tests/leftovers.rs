@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use support::{DataDir, answer, code_of, eventually, wait};
+use support::{DataDir, Running, answer, code_of, eventually, wait};
 use victim::Victim;
 
 const KILLS: usize = 500;
@@ -101,14 +101,15 @@ fn a_pool_that_the_killed_had_filled_has_room() {
     let dir = DataDir::new();
     let full = "head -c 230M /dev/zero >big 2>/dev/null; echo full; exec sleep 1000";
     let start = |_| {
-        let mut run = dir.script("", full).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let run = dir.script("", full).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut run = Running(run);
         let mut line = String::new();
-        BufReader::new(run.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(run.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "full\n");
         run
     };
     let mut runs: Vec<_> = (0..2).map(start).collect();
-    for run in &mut runs {
+    for Running(run) in &mut runs {
         let killed = victim::kill(Victim::Keeper, run.id() as i32, &mut Random::new(0));
         assert_eq!(killed, Some(Victim::Keeper));
         assert!(wait(run, BOUND).is_some_and(|status| !status.success()));
@@ -131,12 +132,12 @@ fn what_hangs_below_another_control_group_is_taken_down_too() {
     moved.args(["-c", &format!("echo $$ >'{}/cgroup.procs' && exec \"$0\" \"$@\"", group.display())]);
     moved.arg(run.get_program()).args(run.get_args()).stdout(Stdio::piped()).stderr(Stdio::null());
     moved.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut moved = moved.spawn().unwrap();
+    let mut moved = Running(moved.spawn().unwrap());
     let mut line = String::new();
-    BufReader::new(moved.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(moved.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "up\n");
-    assert_eq!(victim::kill(Victim::Keeper, moved.id() as i32, &mut Random::new(0)), Some(Victim::Keeper));
-    assert!(wait(&mut moved, BOUND).is_some());
+    assert_eq!(victim::kill(Victim::Keeper, moved.0.id() as i32, &mut Random::new(0)), Some(Victim::Keeper));
+    assert!(wait(&mut moved.0, BOUND).is_some());
     assert!(traces.everything().iter().any(|left| left.starts_with("control group")), "nothing to find");
 
     assert_eq!(answer(&mut dir.run("", &["/bin/true"])).to_string(), "");

@@ -180,6 +180,16 @@ pub fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     None
 }
 
+/// A child that does not outlive a test that fails.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Asks again until it is so, and says whether it was in time.
 pub fn eventually(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let until = Instant::now() + patience;
