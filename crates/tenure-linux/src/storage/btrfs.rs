@@ -60,7 +60,7 @@ pub fn subvolume_remove(dir: &Path, name: &str) -> io::Result<()> {
     let mut args = VolArgs::new(name)?;
     // SAFETY: SNAP_DESTROY takes a btrfs_ioctl_vol_args.
     unsafe { sys::ioctl(&parent, SNAP_DESTROY, &raw mut *args) }?;
-    // Kernels that still account for the removal refuse this; the group is then found again at the next start.
+    // A kernel that still accounts for the removal refuses this, and removes the group itself once it is done (Linux 6.11), or leaves it behind empty.
     let _ = quota_group_remove(&parent, id);
     Ok(())
 }
@@ -151,18 +151,6 @@ fn quota_group_remove(file: &File, id: u64) -> io::Result<()> {
     // SAFETY: QGROUP_CREATE takes a btrfs_ioctl_qgroup_create_args.
     unsafe { sys::ioctl(file, QGROUP_CREATE, &raw mut args) }?;
     Ok(())
-}
-
-/// Removes the quota groups of subvolumes that are gone. The kernel refuses those whose subvolume is still there.
-pub fn quota_groups_prune(file: &File) -> io::Result<usize> {
-    let mut pruned = 0;
-    let mut next = FIRST_FREE_OBJECT;
-    loop {
-        let found = search(file, QUOTA_TREE, (NO_OBJECT, QGROUP_INFO_KEY), next..=u64::from(u32::MAX))?;
-        let Some((last, _)) = found.last() else { return Ok(pruned) };
-        next = last + 1;
-        pruned += found.iter().filter(|(id, _)| quota_group_remove(file, *id).is_ok()).count();
-    }
 }
 
 fn quota_item(file: &File, key: u32, id: u64) -> io::Result<Option<Vec<u8>>> {

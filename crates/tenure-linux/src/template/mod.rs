@@ -53,8 +53,6 @@ pub use source::{HostUsr, Source};
 pub use stage::{Bounds, Options};
 pub use store::{DEFAULT_TEMPLATE, Templates};
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// One version of a template, as stored.
@@ -81,11 +79,5 @@ impl Template {
     /// Fails with [`TemplateError::NotFound`] when the version has gone, or is just being removed.
     pub fn hold(&self) -> Result<Hold, TemplateError> {
         lock::hold(&self.dir, &self.reference())
-    }
-
-    /// Opens the base root, for those who mount it from a place that cannot walk the private directories above it.
-    pub fn open_root(&self) -> Result<OwnedFd, TemplateError> {
-        let root = File::open(&self.root).map_err(TemplateError::io("open the template's root", &self.root))?;
-        Ok(root.into())
     }
 }
