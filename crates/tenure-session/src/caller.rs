@@ -1,0 +1,49 @@
+//! Who asks, and what a session is to them (AU-3, TR-3).
+
+use crate::id::UserId;
+use crate::session::Session;
+use serde::{Deserialize, Serialize};
+
+/// What a credential lets its bearer do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything on their own sessions.
+    User,
+    /// Everything on every session, and the service itself.
+    Admin,
+}
+
+/// Somebody whose credential was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Who they are.
+    pub user: UserId,
+    /// What they may do.
+    pub role: Role,
+    /// Which credential proved it, for the audit: a key's ID or a token's issuer. Never the secret.
+    pub credential: String,
+}
+
+/// What a session is to a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Their own.
+    Owner,
+    /// Somebody else's, and they administer all.
+    Admin,
+    /// None of their business: to them it never existed.
+    Stranger,
+}
+
+/// What this session is to this caller. An administrator's own session is their own.
+pub fn access(caller: &Caller, session: &Session) -> Access {
+    if caller.user == session.owner {
+        Access::Owner
+    } else {
+        match caller.role {
+            Role::Admin => Access::Admin,
+            Role::User => Access::Stranger,
+        }
+    }
+}

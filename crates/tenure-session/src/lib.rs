@@ -1,0 +1,45 @@
+//! The law of sessions: what they are, what may be done to them, when they end and why. Pure functions of (session, time).
+//!
+//! ```text
+//!  request ─► operation.rs   one row per operation: who, in which states, activity, fence, after the end
+//!                  │
+//!                  ▼
+//!             admission.rs   the order of the checks ─► verdict.rs   is a limit passed? the only place that compares one with a clock
+//!                  │                                      ▲
+//!                  ▼                                      └─ sweeper, recovery and explain ask the same function
+//!             state.rs       which transition follows
+//! ```
+//!
+//! Nothing here reads a clock, does I/O, or knows SQL or HTTP: time is handed in, and what is decided is handed back as plain data.
+
+mod admission;
+mod caller;
+mod explain;
+mod failure;
+mod id;
+mod lease;
+mod limits;
+mod operation;
+mod reason;
+mod session;
+mod state;
+mod status;
+mod time;
+mod verdict;
+
+pub use admission::{Admission, Attempt, ExecOverLimit, Refusal, admit, admit_exec};
+pub use caller::{Access, Caller, Role, access};
+pub use explain::{Cause, Evidence, Explanation, explain};
+pub use failure::{Failure, FailureContext, FailureType, RecoveryAction, Severity, classify};
+pub use id::{EnvironmentId, ExecId, InvalidId, KeyId, Lookup, SessionId, UserId};
+pub use lease::{Lease, LeaseToken};
+pub use limits::{
+    EnforcedLimits, InvalidField, LimitPolicy, LimitRequest, Network, OnExecLimit, Range, SessionLimits, resolve,
+};
+pub use operation::{AfterEnd, Fence, Operation, Row, States, Who};
+pub use reason::{NotAReason, TerminationReason, Trigger};
+pub use session::{End, EnvironmentState, Session, SessionEnvironment};
+pub use state::{IllegalTransition, NotAState, Phase, State, transition};
+pub use status::{DisplayState, Progress, Status, status};
+pub use time::{NotATimestamp, Timestamp};
+pub use verdict::{Limit, Presence, Verdict, deadline, limits_ahead, verdict};
