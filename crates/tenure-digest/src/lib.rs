@@ -45,7 +45,7 @@ impl FromStr for Sha256Digest {
 pub struct NotCanonical(#[from] serde_json::Error);
 
 /// The canonical bytes of a value: RFC 8785.
-pub fn canonical<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, NotCanonical> {
+pub fn canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, NotCanonical> {
     Ok(serde_json_canonicalizer::to_vec(value)?)
 }
 
@@ -55,6 +55,6 @@ pub fn digest_bytes(bytes: &[u8]) -> Sha256Digest {
 }
 
 /// The digest of a value's canonical bytes.
-pub fn digest<T: Serialize + ?Sized>(value: &T) -> Result<Sha256Digest, NotCanonical> {
+pub fn digest<T: Serialize>(value: &T) -> Result<Sha256Digest, NotCanonical> {
     Ok(digest_bytes(&canonical(value)?))
 }
