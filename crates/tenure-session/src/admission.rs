@@ -8,14 +8,16 @@
 //!   ─► exec concurrency                                               admit_exec, here
 //! ```
 
+use crate::id::Lookup;
 use crate::lease::LeaseToken;
 use crate::limits::OnExecLimit;
-use crate::operation::{AfterEnd, Fence, Operation, States};
+use crate::operation::{AfterEnd, Effect, Fence, Operation, States};
+use crate::presence::Presence;
 use crate::reason::TerminationReason;
 use crate::session::{End, EnvironmentState, Session};
 use crate::state::{IllegalTransition, State, transition};
 use crate::time::Timestamp;
-use crate::verdict::{Limit, Presence, Verdict, verdict};
+use crate::verdict::{Limit, Verdict, verdict};
 
 /// Somebody who may, tries to do something now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,22 +84,53 @@ pub fn admit(session: &Session, attempt: &Attempt) -> Admission {
     {
         return Admission::Refuse(Refusal::StaleLease);
     }
+    // A live session is not deleted: there is nothing to bring back.
+    if attempt.operation == Operation::SessionUndelete {
+        return Admission::Already;
+    }
     match in_state(session, row.states, attempt.to) {
         Ok(admission) => admission,
         Err(refusal) => Admission::Refuse(refusal),
     }
 }
 
+/// Whether the operation finds this session (TR-1, TR-2): what reads a deleted one does not, unless it asks for deleted ones too. What would do something
+/// finds it, and hears from [`admit`] that it is gone.
+pub fn found(session: &Session, operation: Operation, include_deleted: bool) -> Lookup {
+    let reads = match operation.row().after_end {
+        AfterEnd::Read => true,
+        AfterEnd::Gone | AfterEnd::Done | AfterEnd::NotApplicable => false,
+    };
+    if session.deleted_at.is_some() && reads && !include_deleted { Lookup::Deleted } else { Lookup::Ok }
+}
+
 fn after_end(session: &Session, end: &End, attempt: &Attempt) -> Admission {
     match attempt.operation.row().after_end {
         AfterEnd::Gone => Admission::Refuse(Refusal::Gone(end.clone())),
         AfterEnd::Read | AfterEnd::NotApplicable => Admission::Admit,
-        AfterEnd::Done => match attempt.to {
-            Some(to) if to != session.state => {
-                Admission::Refuse(Refusal::Transition(IllegalTransition { from: session.state, to }))
-            }
-            _ => Admission::Already,
-        },
+        AfterEnd::Done => done_after_end(session, end, attempt),
+    }
+}
+
+/// After the end, deleting and undeleting still change the record; ending it again does not, and nothing leads to another state.
+fn done_after_end(session: &Session, end: &End, attempt: &Attempt) -> Admission {
+    let deleted = session.deleted_at.is_some();
+    let changes_the_record = match attempt.operation.effect() {
+        Effect::Transition => return transition_after_end(session, end, attempt.to),
+        Effect::End => attempt.operation == Operation::SessionDelete && !deleted,
+        Effect::Nothing | Effect::Work | Effect::Pause | Effect::Resume => {
+            attempt.operation == Operation::SessionUndelete && deleted
+        }
+    };
+    if changes_the_record { Admission::Admit } else { Admission::Already }
+}
+
+fn transition_after_end(session: &Session, end: &End, to: Option<State>) -> Admission {
+    let from = session.state;
+    match to {
+        Some(to) if to == from => Admission::Already,
+        Some(to) => Admission::Refuse(Refusal::Transition(IllegalTransition { from, to })),
+        None => Admission::Refuse(Refusal::Gone(end.clone())),
     }
 }
 
@@ -112,11 +145,21 @@ fn in_state(session: &Session, states: States, to: Option<State>) -> Result<Admi
         },
         States::Pause => match state {
             State::Paused => Ok(Admission::Already),
-            _ => workable(session).map(|()| Admission::Admit),
+            State::Created
+            | State::Initializing
+            | State::Ready
+            | State::Running
+            | State::Terminated
+            | State::Failed => movable(session).map(|()| Admission::Admit),
         },
         States::Resume => match state {
-            State::Paused => Ok(Admission::Admit),
-            _ => workable(session).map(|()| Admission::Already),
+            State::Paused => movable(session).map(|()| Admission::Admit),
+            State::Created
+            | State::Initializing
+            | State::Ready
+            | State::Running
+            | State::Terminated
+            | State::Failed => settled(session).map(|()| Admission::Already),
         },
         States::Transition => to.map_or(Ok(Admission::Admit), |to| in_transition(session, to)),
     }
@@ -131,30 +174,49 @@ fn in_transition(session: &Session, to: State) -> Result<Admission, Refusal> {
     let illegal = Refusal::Transition(IllegalTransition { from, to });
     let asked_for_by_name = match to {
         State::Paused | State::Terminated => true,
-        State::Ready | State::Running => session.resumes_to == Some(to),
+        State::Ready | State::Running => from == State::Paused && to == session.resumed_state(),
         State::Created | State::Initializing | State::Failed => false,
     };
-    match transition(from, to) {
-        Ok(()) if asked_for_by_name => Ok(Admission::Admit),
-        _ => Err(illegal),
+    if transition(from, to).is_err() || !asked_for_by_name {
+        return Err(illegal);
     }
+    if to.is_live() { movable(session).map(|()| Admission::Admit) } else { Ok(Admission::Admit) }
 }
 
-fn workable(session: &Session) -> Result<(), Refusal> {
+/// Whether its making is over.
+fn settled(session: &Session) -> Result<(), Refusal> {
     match session.state {
         State::Created | State::Initializing => Err(Refusal::NotReady(session.state)),
-        State::Paused => Err(Refusal::Paused),
-        State::Ready | State::Running => match session.environment_state() {
-            EnvironmentState::None => Err(Refusal::NoEnvironment),
-            EnvironmentState::Recovering => Err(Refusal::Recovering),
-            EnvironmentState::Provisioning => Err(Refusal::NotReady(session.state)),
-            EnvironmentState::Ready | EnvironmentState::Frozen | EnvironmentState::Lost | EnvironmentState::Gone => {
-                Ok(())
-            }
-        },
+        State::Ready | State::Running | State::Paused => Ok(()),
         // Both are ends, and an ended session does not come here.
         State::Terminated | State::Failed => Err(Refusal::NotReady(session.state)),
     }
+}
+
+/// Whether it can be frozen or thawed now. A session without an environment can: nothing in it has to stand still.
+fn movable(session: &Session) -> Result<(), Refusal> {
+    settled(session)?;
+    match session.environment_state() {
+        EnvironmentState::None | EnvironmentState::Ready | EnvironmentState::Frozen => Ok(()),
+        EnvironmentState::Provisioning => Err(Refusal::NotReady(session.state)),
+        EnvironmentState::Recovering | EnvironmentState::Lost | EnvironmentState::Gone => Err(Refusal::Recovering),
+    }
+}
+
+/// Whether it can be worked in now.
+///
+/// An environment that is lost or gone ends its session, and whoever sees that records the end. Until it is recorded nothing may reach what is left, and
+/// there is no end to answer with yet: it is the same as recovering, *try again*, and the next try is told that the session has ended. One that is frozen
+/// under a session that is not paused stands still for a moment only, while a snapshot is taken; the work waits.
+fn workable(session: &Session) -> Result<(), Refusal> {
+    settled(session)?;
+    if session.environment_state() == EnvironmentState::None {
+        return Err(Refusal::NoEnvironment);
+    }
+    if session.state == State::Paused {
+        return Err(Refusal::Paused);
+    }
+    movable(session)
 }
 
 /// Whether one more exec may run beside those that do (GV-2).

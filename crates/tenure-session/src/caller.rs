@@ -1,6 +1,7 @@
-//! Who asks, and what a session is to them (AU-3, TR-3).
+//! Who asks, what a session is to them, and what they may do to it (AU-3, TR-3).
 
 use crate::id::UserId;
+use crate::operation::{Operation, Who};
 use crate::session::Session;
 use serde::{Deserialize, Serialize};
 
@@ -45,5 +46,31 @@ pub fn access(caller: &Caller, session: &Session) -> Access {
             Role::Admin => Access::Admin,
             Role::User => Access::Stranger,
         }
+    }
+}
+
+/// Why somebody may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// The session is none of their business: to them it never existed.
+    Stranger,
+    /// It takes an administrator. An owner who is none may know that much of what is theirs.
+    Role,
+}
+
+/// Whether this caller may do this to this session: existence first, then the role (TM-4). Operations about no session go by the role alone, see
+/// [`may_without_session`].
+pub fn may(caller: &Caller, session: &Session, operation: Operation) -> Result<Access, Denied> {
+    match access(caller, session) {
+        Access::Stranger => Err(Denied::Stranger),
+        known @ (Access::Owner | Access::Admin) => may_without_session(caller, operation).map(|()| known),
+    }
+}
+
+/// Whether this caller's role is enough for this operation.
+pub fn may_without_session(caller: &Caller, operation: Operation) -> Result<(), Denied> {
+    match (operation.row().who, caller.role) {
+        (Who::User | Who::Owner | Who::Anyone, Role::User | Role::Admin) | (Who::Admin, Role::Admin) => Ok(()),
+        (Who::Admin, Role::User) => Err(Denied::Role),
     }
 }

@@ -3,11 +3,12 @@
 use crate::failure::Failure;
 use crate::lease::Lease;
 use crate::limits::SessionLimits;
+use crate::presence::Presence;
 use crate::reason::TerminationReason;
 use crate::session::{EnvironmentState, Session};
 use crate::state::State;
 use crate::time::Timestamp;
-use crate::verdict::{Limit, Presence, Verdict, limits_ahead, verdict};
+use crate::verdict::{Limit, Verdict, limits_ahead, verdict};
 use serde::{Deserialize, Serialize};
 
 /// What ends it, or would.
@@ -75,9 +76,11 @@ pub fn explain(session: &Session, presence: &Presence, now: Timestamp) -> Explan
     };
     ahead.sort_by_key(|cause: &Cause| cause.at);
     let ends_first = ahead.first().cloned();
+    // An end that is not recorded yet is an end.
+    let state = ended.as_ref().map_or(session.state, |ended| ended.reason.ends_in());
     Explanation {
         alive: ended.is_none(),
-        state: session.state,
+        state,
         summary: summary(session, presence, ended.as_ref(), ends_first.as_ref()),
         ended,
         ends_first,
@@ -90,9 +93,7 @@ fn evidence(session: &Session, presence: &Presence) -> Evidence {
     let end = session.end.as_ref();
     Evidence {
         created_at: session.created_at,
-        last_activity_at: presence
-            .last_activity_at
-            .map_or(session.last_activity_at, |at| at.max(session.last_activity_at)),
+        last_activity_at: presence.last_activity_at(session),
         last_activity: session.last_activity.clone(),
         working: presence.working,
         limits: session.limits,

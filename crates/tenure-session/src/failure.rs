@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::str::FromStr;
 
 /// What kind of thing failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,6 +16,35 @@ pub enum FailureType {
     Access,
     /// The host or the service failed.
     Infra,
+}
+
+impl FailureType {
+    /// All of them.
+    pub const ALL: [FailureType; 4] =
+        [FailureType::Init, FailureType::Runtime, FailureType::Access, FailureType::Infra];
+
+    /// Its name, as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureType::Init => "init",
+            FailureType::Runtime => "runtime",
+            FailureType::Access => "access",
+            FailureType::Infra => "infra",
+        }
+    }
+}
+
+/// The text names no type of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("failures are init, runtime, access, infra")]
+pub struct NotAFailureType;
+
+impl FromStr for FailureType {
+    type Err = NotAFailureType;
+
+    fn from_str(text: &str) -> Result<FailureType, NotAFailureType> {
+        FailureType::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(NotAFailureType)
+    }
 }
 
 /// How bad it is.
@@ -31,6 +61,18 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// Its name, as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
 /// What helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,6 +87,19 @@ pub enum RecoveryAction {
     ContactAdmin,
     /// Nothing.
     None,
+}
+
+impl RecoveryAction {
+    /// Its name, as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RecoveryAction::Retry => "retry",
+            RecoveryAction::CreateNew => "create_new",
+            RecoveryAction::Wait => "wait",
+            RecoveryAction::ContactAdmin => "contact_admin",
+            RecoveryAction::None => "none",
+        }
+    }
 }
 
 /// What failed, in words for its user and for the operator.
@@ -87,86 +142,149 @@ impl FailureContext {
     }
 }
 
-/// One row of the table: message, user message, severity, what helps.
-type Class = (&'static str, &'static str, Severity, RecoveryAction);
+/// One row of the table of failures: what a cause means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailureClass {
+    /// What kind of thing failed.
+    pub kind: FailureType,
+    /// The word for what happened; none in the row for every other word.
+    pub cause: Option<&'static str>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What helps.
+    pub recovery_action: RecoveryAction,
+    /// For whoever reads logs.
+    pub message: &'static str,
+    /// For whoever used the session.
+    pub user_message: &'static str,
+}
 
-/// What a failure of this kind is. The table, cause by cause:
-///
-/// | type | cause | severity | action |
-/// |---|---|---|---|
-/// | init | `timeout` | high | retry |
-/// | init | `unavailable`, `host_full` | high | wait |
-/// | init | any other | high | create_new |
-/// | runtime | `environment_died`, `oom_killed`, any other | high | create_new |
-/// | runtime | `environment_lost` | high | create_new |
-/// | access | any | low | none |
-/// | infra | `disk_full` | critical | contact_admin |
-/// | infra | `store_unavailable` | critical | wait |
-/// | infra | any other | critical | contact_admin |
-pub fn classify(kind: FailureType, context: &FailureContext) -> Failure {
-    use RecoveryAction::*;
-    use Severity::*;
-    let (message, user_message, severity, recovery_action): Class = match (kind, context.cause.as_str()) {
-        (FailureType::Init, "timeout") => {
-            ("the environment was not ready in time", "The session took too long to start. Try again.", High, Retry)
-        }
-        (FailureType::Init, "unavailable" | "host_full") => (
-            "the host cannot make environments now",
-            "There is no room for the session at the moment. Try again later.",
-            High,
-            Wait,
-        ),
-        (FailureType::Init, _) => (
+const fn class(
+    kind: FailureType,
+    cause: Option<&'static str>,
+    (severity, recovery_action): (Severity, RecoveryAction),
+    message: &'static str,
+    user_message: &'static str,
+) -> FailureClass {
+    FailureClass { kind, cause, severity, recovery_action, message, user_message }
+}
+
+/// The causes that are known by name, in the order of the types.
+const NAMED: [FailureClass; 8] = [
+    class(
+        FailureType::Init,
+        Some("timeout"),
+        (Severity::High, RecoveryAction::Retry),
+        "the environment was not ready in time",
+        "The session took too long to start. Try again.",
+    ),
+    class(
+        FailureType::Init,
+        Some("unavailable"),
+        (Severity::High, RecoveryAction::Wait),
+        "the host cannot make environments now",
+        "There is no room for the session at the moment. Try again later.",
+    ),
+    class(
+        FailureType::Init,
+        Some("host_full"),
+        (Severity::High, RecoveryAction::Wait),
+        "the host has no room for another environment",
+        "There is no room for the session at the moment. Try again later.",
+    ),
+    class(
+        FailureType::Runtime,
+        Some("environment_died"),
+        (Severity::High, RecoveryAction::CreateNew),
+        "the environment died while it was in use",
+        "The session stopped unexpectedly. Create a new one.",
+    ),
+    class(
+        FailureType::Runtime,
+        Some("environment_lost"),
+        (Severity::High, RecoveryAction::CreateNew),
+        "the environment was found dead after a restart",
+        "The session did not survive a restart of its host. Create a new one.",
+    ),
+    class(
+        FailureType::Runtime,
+        Some("oom_killed"),
+        (Severity::High, RecoveryAction::CreateNew),
+        "the environment's first process was killed for memory",
+        "The session ran out of memory. Create a new one, with more memory if need be.",
+    ),
+    class(
+        FailureType::Infra,
+        Some("disk_full"),
+        (Severity::Critical, RecoveryAction::ContactAdmin),
+        "the host's disk is full",
+        "The service cannot store anything at the moment. An administrator has to help.",
+    ),
+    class(
+        FailureType::Infra,
+        Some("store_unavailable"),
+        (Severity::Critical, RecoveryAction::Wait),
+        "the store does not answer",
+        "The service is not available at the moment. Try again later.",
+    ),
+];
+
+/// What is known where no named cause is: by type alone.
+const fn unnamed(kind: FailureType) -> FailureClass {
+    match kind {
+        FailureType::Init => class(
+            kind,
+            None,
+            (Severity::High, RecoveryAction::CreateNew),
             "the environment could not be made",
             "The session could not be started. Create a new one.",
-            High,
-            CreateNew,
         ),
-        (FailureType::Runtime, "environment_lost") => (
-            "the environment was found dead after a restart",
-            "The session did not survive a restart of its host. Create a new one.",
-            High,
-            CreateNew,
-        ),
-        (FailureType::Runtime, "oom_killed") => (
-            "the environment's first process was killed for memory",
-            "The session ran out of memory. Create a new one, with more memory if need be.",
-            High,
-            CreateNew,
-        ),
-        (FailureType::Runtime, _) => (
-            "the environment died while it was in use",
+        FailureType::Runtime => class(
+            kind,
+            None,
+            (Severity::High, RecoveryAction::CreateNew),
+            "the environment failed while it was in use",
             "The session stopped unexpectedly. Create a new one.",
-            High,
-            CreateNew,
         ),
-        (FailureType::Access, _) => ("access was denied", "You do not have access to this session.", Low, None),
-        (FailureType::Infra, "disk_full") => (
-            "the host's disk is full",
-            "The service cannot store anything at the moment. An administrator has to help.",
-            Critical,
-            ContactAdmin,
+        FailureType::Access => class(
+            kind,
+            None,
+            (Severity::Low, RecoveryAction::None),
+            "access was denied",
+            "You do not have access to this session.",
         ),
-        (FailureType::Infra, "store_unavailable") => (
-            "the store does not answer",
-            "The service is not available at the moment. Try again later.",
-            Critical,
-            Wait,
-        ),
-        (FailureType::Infra, _) => (
+        FailureType::Infra => class(
+            kind,
+            None,
+            (Severity::Critical, RecoveryAction::ContactAdmin),
             "the host failed",
             "The service has a problem that you cannot mend. An administrator has to help.",
-            Critical,
-            ContactAdmin,
         ),
-    };
+    }
+}
+
+/// The whole table: every named cause, then each type's row for all others.
+pub const FAILURES: [FailureClass; 12] = {
+    let mut all = [unnamed(FailureType::Init); NAMED.len() + FailureType::ALL.len()];
+    let mut row = 0;
+    while row < all.len() {
+        all[row] = if row < NAMED.len() { NAMED[row] } else { unnamed(FailureType::ALL[row - NAMED.len()]) };
+        row += 1;
+    }
+    all
+};
+
+/// What a failure of this type is, from the table [`FAILURES`].
+pub fn classify(kind: FailureType, context: &FailureContext) -> Failure {
+    let named = NAMED.into_iter().find(|class| class.kind == kind && class.cause == Some(context.cause.as_str()));
+    let class = named.unwrap_or(unnamed(kind));
     Failure {
         kind,
-        severity,
-        message: message.to_owned(),
-        user_message: user_message.to_owned(),
+        severity: class.severity,
+        message: class.message.to_owned(),
+        user_message: class.user_message.to_owned(),
         technical_details: context.details.clone(),
-        recoverable: recovery_action != None,
-        recovery_action,
+        recoverable: class.recovery_action != RecoveryAction::None,
+        recovery_action: class.recovery_action,
     }
 }

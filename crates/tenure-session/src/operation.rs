@@ -85,10 +85,10 @@ pub struct Row {
 }
 
 macro_rules! operations {
-    ($($(#[$doc:meta])* $name:ident = $text:literal: $who:ident, $states:ident, $activity:ident, $fence:ident, $after:ident;)+) => {
+    ($(#[doc = $doc:literal] $name:ident = $text:literal: $who:ident, $states:ident, $activity:ident, $fence:ident, $after:ident;)+) => {
         /// What can be asked.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Operation { $($(#[$doc])* $name),+ }
+        pub enum Operation { $(#[doc = $doc] $name),+ }
 
         impl Operation {
             /// All of them.
@@ -105,6 +105,13 @@ macro_rules! operations {
                         fence: Fence::$fence,
                         after_end: AfterEnd::$after,
                     }),+
+                }
+            }
+
+            /// What it does, in a sentence.
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $(Operation::$name => $doc.trim_ascii()),+
                 }
             }
         }
@@ -183,7 +190,7 @@ operations! {
     /// Makes the environment of a session that has none.
     EnvironmentCreate = "environment_create": Admin, Live, quiet, Open, Gone;
     /// Ends the environment, and so the session.
-    EnvironmentDelete = "environment_delete": Admin, Any, quiet, Open, Done;
+    EnvironmentDelete = "environment_delete": Admin, Live, quiet, Open, Gone;
     /// Makes an API key.
     KeyCreate = "key_create": Admin, NoSession, quiet, Open, NotApplicable;
     /// Lists API keys.
@@ -227,17 +234,60 @@ impl fmt::Display for Operation {
 impl Operation {
     /// Whether it begins work in a session that nobody has worked in yet, and so makes it `running` (LC-8).
     pub fn begins_work(self) -> bool {
-        matches!(self, Operation::ExecRun)
+        matches!(self.effect(), Effect::Work)
     }
 
     /// The state that it leads to, where it leads to one by itself.
     pub fn leads_to(self) -> Option<State> {
-        match self {
-            Operation::SessionPause => Some(State::Paused),
-            Operation::SessionTerminate | Operation::SessionDelete | Operation::EnvironmentDelete => {
-                Some(State::Terminated)
-            }
-            _ => None,
+        match self.effect() {
+            Effect::Pause => Some(State::Paused),
+            Effect::End => Some(State::Terminated),
+            Effect::Nothing | Effect::Work | Effect::Resume | Effect::Transition => None,
         }
     }
+
+    /// Whether it counts as activity. Pausing and resuming do, also where they are asked for as transitions: no clock of the session keeps the
+    /// remainder of its idle time, so it begins anew.
+    pub fn counts_as_activity(self, to: Option<State>) -> bool {
+        match self.effect() {
+            Effect::Transition => to.is_some_and(State::is_live),
+            Effect::Nothing | Effect::Work | Effect::Pause | Effect::Resume | Effect::End => self.row().activity,
+        }
+    }
+
+    /// What it does to the state of the session.
+    pub(crate) const fn effect(self) -> Effect {
+        use Operation::*;
+        match self {
+            ExecRun => Effect::Work,
+            SessionPause => Effect::Pause,
+            SessionResume => Effect::Resume,
+            SessionTransition => Effect::Transition,
+            SessionTerminate | SessionDelete | EnvironmentDelete => Effect::End,
+            SessionCreate | SessionList | SessionGet | SessionStatus | SessionExplain | SessionAudit
+            | SessionEvents | SessionUndelete | SessionExtend | ExecList | ExecGet | ExecOutput | ExecStdin
+            | ExecKill | FileRead | FileStat | DirList | FileWatch | FileWrite | FileDelete | PreviewRegister
+            | PreviewList | PreviewRemove | PreviewHealth | PreviewProxy | TicketCreate | EnvironmentGet
+            | EnvironmentCreate | KeyCreate | KeyList | KeyRevoke | KeyRotate | TemplateCreate | TemplateList
+            | TemplateGet | TemplateDelete | AuditList | AuditVerify | AccessAuthorize | AccessDeny | MetricsGet
+            | HealthGet | ReadyGet | OpenapiGet => Effect::Nothing,
+        }
+    }
+}
+
+/// What an operation does to the state of the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing.
+    Nothing,
+    /// It is worked in.
+    Work,
+    /// It stands still.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// It ends.
+    End,
+    /// What the caller names.
+    Transition,
 }

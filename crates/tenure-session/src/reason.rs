@@ -1,5 +1,6 @@
 //! Why sessions end, and who moves them: two closed sets (TM-5, TR-4).
 
+use crate::failure::FailureType;
 use crate::state::State;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -82,6 +83,23 @@ impl TerminationReason {
             | Deleted => State::Terminated,
             EnvironmentLost | FailedInit | FailedRuntime | FailedInfra => State::Failed,
         }
+    }
+
+    /// The type of failure that belongs to it, where it ends in `failed` (LC-4, FL-1).
+    pub fn failure_type(self) -> Option<FailureType> {
+        use TerminationReason::*;
+        match self {
+            UserRequest | AdminRequest | Completed | MaxLifetime | IdleTimeout | LeaseExpired | ExecConcurrency
+            | Deleted => None,
+            FailedInit => Some(FailureType::Init),
+            EnvironmentLost | FailedRuntime => Some(FailureType::Runtime),
+            FailedInfra => Some(FailureType::Infra),
+        }
+    }
+
+    /// The reason of a request to terminate that gives none.
+    pub fn by_default(admin: bool) -> TerminationReason {
+        if admin { TerminationReason::AdminRequest } else { TerminationReason::UserRequest }
     }
 
     /// Whether somebody in this role may give it as the reason of a request to terminate.

@@ -118,6 +118,11 @@ impl Session {
         if self.deleted_at.is_some() { Phase::Deleted } else { self.state.phase() }
     }
 
+    /// The state that resuming leads to. Should it be unknown, `running`: a session that was worked in is never `ready` again (LC-8).
+    pub fn resumed_state(&self) -> State {
+        self.resumes_to.unwrap_or(State::Running)
+    }
+
     /// What its environment is to its users.
     pub fn environment_state(&self) -> EnvironmentState {
         self.environment.as_ref().map_or(EnvironmentState::None, |environment| environment.state)

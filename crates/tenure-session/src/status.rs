@@ -1,9 +1,10 @@
 //! What a session's user sees of it: derived from what is stored, never guessed (ST-1).
 
-use crate::session::Session;
+use crate::presence::Presence;
+use crate::session::{End, Session};
 use crate::state::State;
 use crate::time::Timestamp;
-use crate::verdict::{Presence, deadline};
+use crate::verdict::{Limit, Verdict, deadline, verdict};
 use serde::{Deserialize, Serialize};
 
 /// What to show.
@@ -56,37 +57,67 @@ pub struct Status {
     pub recoverable: bool,
 }
 
-/// What the session's user sees of it at `now`.
+/// What the session's user sees of it at `now`. A limit that has passed is an end, also before that is recorded.
 pub fn status(session: &Session, presence: &Presence, now: Timestamp) -> Status {
-    let failure = session.end.as_ref().and_then(|end| end.failure.as_ref());
-    let step = |current_step, description: &str| Progress {
-        current_step,
-        total_steps: 3,
-        step_description: description.to_owned(),
-    };
-    let (display_state, message, progress) = match session.state {
-        State::Created => (DisplayState::Creating, "The session was accepted.".to_owned(), step(1, "accepted")),
+    match verdict(session, presence, now) {
+        Verdict::Proceed => alive(session, presence, now),
+        Verdict::End(limit, _) => ended_by(limit),
+        Verdict::Gone(end) => ended(end),
+    }
+}
+
+fn alive(session: &Session, presence: &Presence, now: Timestamp) -> Status {
+    let (display_state, message, current_step, description) = match session.state {
+        State::Created => (DisplayState::Creating, "The session was accepted.", 1, "accepted"),
         State::Initializing => {
-            (DisplayState::Initializing, "The environment is being made.".to_owned(), step(2, "making the environment"))
+            (DisplayState::Initializing, "The environment is being made.", 2, "making the environment")
         }
-        State::Ready => (DisplayState::Ready, "The session is ready.".to_owned(), step(3, "ready")),
-        State::Running => (DisplayState::Running, "The session is in use.".to_owned(), step(3, "ready")),
-        State::Paused => (DisplayState::Paused, "The session is paused.".to_owned(), step(3, "ready")),
-        State::Terminated => (DisplayState::Terminated, ended_message(session), step(3, "ended")),
-        State::Failed => {
-            let message = failure.map_or_else(|| ended_message(session), |failure| failure.user_message.clone());
-            (DisplayState::Error, message, step(3, "ended"))
-        }
+        State::Ready => (DisplayState::Ready, "The session is ready.", 3, "ready"),
+        State::Running => (DisplayState::Running, "The session is in use.", 3, "ready"),
+        State::Paused => (DisplayState::Paused, "The session is paused.", 3, "ready"),
+        State::Terminated => (DisplayState::Terminated, "The session ended.", 3, "ended"),
+        State::Failed => (DisplayState::Error, "The session ended by a failure.", 3, "ended"),
     };
     Status {
         display_state,
-        message,
-        progress,
+        message: message.to_owned(),
+        progress: progress(current_step, description),
         environment_ready: environment_ready(session),
         remaining_seconds: deadline(session, presence).map_or(0, |at| at.ms_since(now) / 1000),
-        error_reason: failure.map(|failure| failure.message.clone()),
+        error_reason: None,
+        recoverable: false,
+    }
+}
+
+fn ended_by(limit: Limit) -> Status {
+    Status {
+        display_state: DisplayState::Terminated,
+        message: format!("The session ended: {}.", limit.reason()),
+        progress: progress(3, "ended"),
+        environment_ready: false,
+        remaining_seconds: 0,
+        error_reason: None,
+        recoverable: false,
+    }
+}
+
+fn ended(end: &End) -> Status {
+    let failed = end.reason.ends_in() == State::Failed;
+    let failure = end.failure.as_ref();
+    let plain = || format!("The session ended: {}.", end.reason);
+    Status {
+        display_state: if failed { DisplayState::Error } else { DisplayState::Terminated },
+        message: failure.map_or_else(plain, |failure| failure.user_message.clone()),
+        progress: progress(3, "ended"),
+        environment_ready: false,
+        remaining_seconds: 0,
+        error_reason: failed.then(|| failure.map_or_else(|| end.reason.to_string(), |failure| failure.message.clone())),
         recoverable: failure.is_some_and(|failure| failure.recoverable),
     }
+}
+
+fn progress(current_step: u32, description: &str) -> Progress {
+    Progress { current_step, total_steps: 3, step_description: description.to_owned() }
 }
 
 fn environment_ready(session: &Session) -> bool {
@@ -96,11 +127,4 @@ fn environment_ready(session: &Session) -> bool {
         E::None | E::Provisioning | E::Frozen | E::Recovering | E::Lost | E::Gone => false,
     };
     there && matches!(session.state, State::Ready | State::Running)
-}
-
-fn ended_message(session: &Session) -> String {
-    match &session.end {
-        Some(end) => format!("The session ended: {}.", end.reason),
-        None => "The session ended.".to_owned(),
-    }
 }

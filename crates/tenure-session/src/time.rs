@@ -5,8 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::fmt;
 use std::str::FromStr;
 
-/// 9999-12-31T23:59:59.999Z: what comes later is cut to this, so that every instant can be written down.
-const LATEST_MS: i64 = 253_402_300_799_999;
+/// 9999-12-30T21:59:59.999Z, the last millisecond that can be written down in every time zone: what comes later is cut to this.
+const LATEST_MS: i64 = 253_402_207_199_999;
 
 /// An instant in milliseconds since 1970, UTC, between 1970 and 9999. Written as RFC 3339 with milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,7 +89,7 @@ mod tests {
         let at = Timestamp::from_ms(1_795_226_984_050);
         assert_eq!(at.to_string().parse(), Ok(at));
         assert!(at.to_string().ends_with(".050Z"), "{at}");
-        assert_eq!(Timestamp::LATEST.to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp::LATEST.to_string(), "9999-12-30T21:59:59.999Z");
         assert_eq!(Timestamp::LATEST.plus_ms(u64::MAX), Timestamp::LATEST);
         assert_eq!(Timestamp::from_ms(-1), Timestamp::default());
     }

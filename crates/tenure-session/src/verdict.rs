@@ -3,20 +3,12 @@
 //! Requests, the sweeper, recovery and `explain` all ask here. A limit is passed at the instant it names, not after it. Where several are passed, the
 //! first in the order of [`Limit`] is the reason, and the instant is the one at which that limit passed, whoever asks when.
 
+use crate::presence::Presence;
 use crate::reason::TerminationReason;
 use crate::session::{End, Session};
 use crate::state::State;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-
-/// What is going on in a session beyond what is stored of it. Can be lost: what is stored is never later than it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Presence {
-    /// Whether work is in progress: an exec, a terminal, a preview request.
-    pub working: bool,
-    /// When it was last worked in, where that is later than what is stored.
-    pub last_activity_at: Option<Timestamp>,
-}
 
 /// What ends a session by itself, in the order in which it is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -72,7 +64,8 @@ pub fn limits_ahead(session: &Session, presence: &Presence) -> [Option<(Limit, T
     [Some((Limit::MaxLifetime, session.lifetime_ends_at)), idle, lease]
 }
 
-/// The earliest instant at which the verdict can change by itself. What is stored may be earlier than this, never later.
+/// The earliest instant at which the verdict can change by itself. What is stored may be earlier than this, never later: it is computed without presence,
+/// which a crash takes away.
 pub fn deadline(session: &Session, presence: &Presence) -> Option<Timestamp> {
     match session.end {
         Some(_) => None,
@@ -86,6 +79,5 @@ fn idle_at(session: &Session, presence: &Presence) -> Option<Timestamp> {
         State::Created | State::Initializing | State::Paused | State::Terminated | State::Failed => false,
     };
     let timeout_ms = session.limits.idle_timeout_ms.filter(|_| idle_clock_runs)?;
-    let last = presence.last_activity_at.map_or(session.last_activity_at, |at| at.max(session.last_activity_at));
-    Some(last.plus_ms(timeout_ms))
+    Some(presence.last_activity_at(session).plus_ms(timeout_ms))
 }
