@@ -1,5 +1,6 @@
 //! The port: what makes environments, and what can be done to one from outside.
 
+use crate::adopt::{Adopt, Adopted};
 use crate::agent::Client;
 use crate::error::EnvironmentError;
 use crate::id::{EnvironmentId, Generation};
@@ -27,6 +28,20 @@ pub trait Driver: Send + Sync {
     /// [`Unenforced`](EnvironmentError::Unenforced) (before anything is made), [`Init`](EnvironmentError::Init) or
     /// [`Unavailable`](EnvironmentError::Unavailable); nothing is left behind then.
     async fn create(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError>;
+
+    /// Takes over an environment that an earlier manager had made, with proof that it is the one. A frozen one stays frozen.
+    ///
+    /// An error says that nothing could be found out now ([`Unavailable`](EnvironmentError::Unavailable), say): ask again, and conclude nothing.
+    /// Asked twice, it answers twice.
+    async fn adopt(&self, adopt: Adopt) -> Result<Adopted, EnvironmentError>;
+
+    /// All that runs or is left over of environments which were bound to somebody, in no particular order: those of this manager, and those of
+    /// managers before it.
+    async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError>;
+
+    /// Ends whatever there is of an environment, without a grace, frees what it holds, and forgets it. Returns when nothing is left; one that is
+    /// not there is no error.
+    async fn discard(&self, id: &EnvironmentId) -> Result<(), EnvironmentError>;
 }
 
 /// One environment, from outside. All that happens inside goes through [`Environment::connect`].

@@ -10,6 +10,7 @@
 //!
 //! With the feature `fake` there is an in-memory driver for unit tests, with `conformance` the suite that every driver must pass.
 
+mod adopt;
 pub mod agent;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -23,6 +24,7 @@ mod observe;
 mod quantity;
 mod spec;
 
+pub use adopt::{Adopt, Adopted};
 pub use agent::{Client, Transport};
 pub use driver::{Driver, Environment};
 pub use error::{AgentError, EnvironmentError};
@@ -31,3 +33,5 @@ pub use limits::{Enforced, InvalidLimit, Limit, ResourceLimits};
 pub use observe::{EnvironmentEnd, HostReport, Observation, Wall, WallState};
 pub use quantity::{NotAQuantity, parse_bytes, parse_cpus};
 pub use spec::EnvironmentSpec;
+/// The messages of the agent, for those who name what they ask and hear.
+pub use tenure_protocol as protocol;

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use tenure_environment::fake::{Call, FakeDriver, Script, Then};
-use tenure_environment::{AgentError, Driver, Enforced, Environment, EnvironmentEnd, conformance};
+use tenure_environment::fake::{Adoption, Call, FakeDriver, Script, Then};
+use tenure_environment::{Adopt, Adopted, AgentError, Driver, Enforced, Environment, EnvironmentEnd, conformance};
 use tenure_environment::{EnvironmentError, EnvironmentId, EnvironmentSpec, Limit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -54,6 +54,35 @@ async fn the_fake_keeps_the_promises_of_programs() {
 #[tokio::test]
 async fn the_fake_keeps_the_promises_of_files() {
     conformance::every_file(&*environment().await).await;
+}
+
+/// EN-10
+#[tokio::test]
+async fn the_fake_keeps_the_promises_of_adoption() {
+    let driver = FakeDriver::new(program);
+    let environment = driver.create(spec()).await.unwrap();
+    conformance::every_adoption(&driver, &*environment).await;
+}
+
+/// EN-10
+#[tokio::test]
+async fn the_fake_finds_what_a_test_wants_found() {
+    let driver = FakeDriver::new(program);
+    let environment = driver.create(spec()).await.unwrap();
+    let stored = || Adopt::new(environment.id().clone(), environment.generation());
+    let told = |found| driver.adopt_as(environment.id(), found);
+    told(Some(Adoption::Silent));
+    assert!(matches!(driver.adopt(stored()).await, Ok(Adopted::Silent(_))));
+    told(Some(Adoption::Ended(EnvironmentEnd::Unknown)));
+    assert!(matches!(driver.adopt(stored()).await, Ok(Adopted::Ended(EnvironmentEnd::Unknown))));
+    told(Some(Adoption::Lost("so".into())));
+    assert!(matches!(driver.adopt(stored()).await, Ok(Adopted::Lost { .. })));
+    told(Some(Adoption::Unavailable));
+    assert!(matches!(driver.adopt(stored()).await, Err(EnvironmentError::Unavailable(_))));
+    told(None);
+    driver.environment(environment.id()).unwrap().die(EnvironmentEnd::Killed(9));
+    assert!(matches!(driver.adopt(stored()).await, Ok(Adopted::Ended(EnvironmentEnd::Killed(9)))));
+    assert_eq!(driver.known().await.unwrap(), [environment.id().clone()], "until somebody has heard of its end");
 }
 
 /// TM-7

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tenure_environment::agent::new_key;
 use tenure_environment::{
-    Driver, Environment, EnvironmentError, EnvironmentId, EnvironmentSpec, HostReport, ResourceLimits,
+    Adopt, Adopted, Driver, Environment, EnvironmentError, EnvironmentId, EnvironmentSpec, HostReport, ResourceLimits,
 };
 use tenure_protocol::User;
 use tokio::sync::oneshot;
@@ -197,6 +197,18 @@ impl Driver for LinuxDriver {
         });
         let made = receiver.await.map_err(|_| EnvironmentError::Unavailable("the driver is shutting down".into()))?;
         made?.claim().map(|environment| Arc::new(environment) as Arc<dyn Environment>).ok_or(EnvironmentError::Gone)
+    }
+
+    async fn adopt(&self, _adopt: Adopt) -> Result<Adopted, EnvironmentError> {
+        Err(EnvironmentError::Unavailable("environments end with their manager here".into()))
+    }
+
+    async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError> {
+        Err(EnvironmentError::Unavailable("environments end with their manager here".into()))
+    }
+
+    async fn discard(&self, _id: &EnvironmentId) -> Result<(), EnvironmentError> {
+        Err(EnvironmentError::Unavailable("environments end with their manager here".into()))
     }
 }
 

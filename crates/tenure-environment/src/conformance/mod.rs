@@ -5,11 +5,13 @@
 //! The base must have `/bin/sh`, a writable `/tmp` and `/workspace`, and one of `python3`, `perl` or `busybox` to listen on a port.
 #![allow(clippy::unwrap_used, reason = "these are tests: a panic is how one fails")]
 
+mod adoption;
 mod exec;
 mod file;
 mod outside;
 mod port;
 
+pub use adoption::*;
 pub use exec::*;
 pub use file::*;
 pub use outside::*;

@@ -1,5 +1,6 @@
 //! The fake environment and its driver, seen from outside.
 
+use crate::adopt::{Adopt, Adopted};
 use crate::agent::{Client, new_key};
 use crate::driver::{Driver, Environment};
 use crate::error::EnvironmentError;
@@ -25,13 +26,27 @@ pub struct FakeDriver {
     enforced: Enforced,
     failures: Mutex<Vec<EnvironmentError>>,
     made: Mutex<Vec<Arc<FakeEnvironment>>>,
+    adoptions: Mutex<HashMap<EnvironmentId, Adoption>>,
+}
+
+/// What a fake driver finds instead of what there is; see [`FakeDriver::adopt_as`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adoption {
+    /// Its agent does not answer.
+    Silent,
+    /// It has ended so.
+    Ended(EnvironmentEnd),
+    /// This proves that it is lost.
+    Lost(String),
+    /// Nothing can be found out now.
+    Unavailable,
 }
 
 impl FakeDriver {
     /// A driver in whose environments programs do what this closure says.
     pub fn new(program: impl Fn(&Call) -> Script + Send + Sync + 'static) -> FakeDriver {
-        let (failures, made) = (Mutex::default(), Mutex::default());
-        FakeDriver { program: Arc::new(program), enforced: Enforced::ALL, failures, made }
+        let (failures, made, adoptions) = (Mutex::default(), Mutex::default(), Mutex::default());
+        FakeDriver { program: Arc::new(program), enforced: Enforced::ALL, failures, made, adoptions }
     }
 
     /// The same on a host that enforces only these limits.
@@ -42,6 +57,15 @@ impl FakeDriver {
     /// Lets the next creation fail.
     pub fn fail_next(&self, error: EnvironmentError) {
         locked(&self.failures).push(error);
+    }
+
+    /// Lets every adoption of this environment find this, until told otherwise.
+    pub fn adopt_as(&self, id: &EnvironmentId, found: Option<Adoption>) {
+        let mut adoptions = locked(&self.adoptions);
+        match found {
+            Some(found) => drop(adoptions.insert(id.clone(), found)),
+            None => drop(adoptions.remove(id)),
+        }
     }
 
     /// The environment of this name, made last, whether it lives or not.
@@ -81,6 +105,50 @@ impl Driver for FakeDriver {
         locked(&self.made).push(made.clone());
         Ok(made)
     }
+
+    async fn adopt(&self, adopt: Adopt) -> Result<Adopted, EnvironmentError> {
+        let lost = |evidence: String| Ok(Adopted::Lost { evidence });
+        let told = locked(&self.adoptions).get(&adopt.id).cloned();
+        let found = self.environment(&adopt.id).filter(|found| !*locked(&found.state.forgotten));
+        let silent = match told {
+            Some(Adoption::Unavailable) => return Err(EnvironmentError::Unavailable("the fake was told so".into())),
+            Some(Adoption::Ended(end)) => return Ok(Adopted::Ended(end)),
+            Some(Adoption::Lost(evidence)) => return lost(evidence),
+            Some(Adoption::Silent) => true,
+            None => false,
+        };
+        let Some(found) = found else { return lost("nothing is left of it".into()) };
+        if let Some(end) = *found.state.end.borrow() {
+            return Ok(Adopted::Ended(end));
+        }
+        let generation = found.generation();
+        if generation != adopt.generation {
+            return lost(format!("it lives in generation {generation}, stored is {}", adopt.generation));
+        }
+        let frozen = *found.state.frozen.borrow();
+        Ok(match (frozen, silent || found.state.silent.borrow().to_owned()) {
+            (true, _) => Adopted::Frozen(found),
+            (false, true) => Adopted::Silent(found),
+            (false, false) => Adopted::Alive(found),
+        })
+    }
+
+    async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError> {
+        let made = locked(&self.made);
+        let mut known: Vec<EnvironmentId> =
+            made.iter().filter(|made| !*locked(&made.state.forgotten)).map(|made| made.id().clone()).collect();
+        known.sort();
+        known.dedup();
+        Ok(known)
+    }
+
+    async fn discard(&self, id: &EnvironmentId) -> Result<(), EnvironmentError> {
+        for made in locked(&self.made).iter().filter(|made| made.id() == id) {
+            made.state.finish(EnvironmentEnd::Killed(9));
+            *locked(&made.state.forgotten) = true;
+        }
+        Ok(())
+    }
 }
 
 /// An environment in memory.
@@ -101,6 +169,10 @@ pub(super) struct State {
     pub(super) next_pid: AtomicU32,
     limits: Mutex<ResourceLimits>,
     frozen: watch::Sender<bool>,
+    /// Its agent does not answer.
+    silent: watch::Sender<bool>,
+    /// Nobody needs to know of it any more.
+    forgotten: Mutex<bool>,
     end: watch::Sender<Option<EnvironmentEnd>>,
 }
 
@@ -116,6 +188,8 @@ impl State {
             next_pid: AtomicU32::new(2),
             limits: Mutex::new(spec.limits),
             frozen: watch::Sender::new(false),
+            silent: watch::Sender::new(false),
+            forgotten: Mutex::new(false),
             end: watch::Sender::new(None),
             spec,
         })
@@ -128,9 +202,10 @@ impl State {
         end.wait_for(Option::is_some).await.ok().and_then(|end| *end).unwrap_or(EnvironmentEnd::Unknown)
     }
 
-    /// Waits while the environment is frozen.
+    /// Waits while the environment is frozen, or its agent silent.
     pub(super) async fn thawed(&self) {
         let _ = self.frozen.subscribe().wait_for(|frozen| !frozen).await;
+        let _ = self.silent.subscribe().wait_for(|silent| !silent).await;
     }
 
     pub(super) fn finish(&self, how: EnvironmentEnd) -> EnvironmentEnd {
@@ -168,6 +243,11 @@ impl FakeEnvironment {
     /// Its limits as they are now.
     pub fn limits(&self) -> ResourceLimits {
         *locked(&self.state.limits)
+    }
+
+    /// Its agent stops answering, or answers again. It stays alive.
+    pub fn set_silent(&self, silent: bool) {
+        self.state.silent.send_replace(silent);
     }
 
     /// It dies, as if something had killed it.
@@ -236,6 +316,12 @@ impl Environment for FakeEnvironment {
     }
 
     async fn set_deadline(&self, deadline_boot_ms: Option<u64>) -> Result<(), EnvironmentError> {
+        self.state.alive()?;
+        if *self.state.frozen.borrow() {
+            // It hears of it once it is thawed.
+            *locked(&self.state.deadline_boot_ms) = deadline_boot_ms;
+            return Ok(());
+        }
         Ok(self.connect().await?.deadline(deadline_boot_ms).await?)
     }
 
@@ -245,6 +331,7 @@ impl Environment for FakeEnvironment {
 
     async fn destroy(&self, _grace: Duration) -> Result<EnvironmentEnd, EnvironmentError> {
         let frozen = *self.state.frozen.borrow();
+        *locked(&self.state.forgotten) = true;
         Ok(self.state.finish(if frozen { EnvironmentEnd::Killed(9) } else { EnvironmentEnd::Exited(0) }))
     }
 }

@@ -10,6 +10,6 @@ mod pipe;
 mod program;
 mod tree;
 
-pub use environment::{FakeDriver, FakeEnvironment};
+pub use environment::{Adoption, FakeDriver, FakeEnvironment};
 pub use program::{Call, Script, Then};
 pub use tree::Tree;
