@@ -12,6 +12,22 @@
 //! An entry's hash is SHA-256 over canonical JSON (RFC 8785) of `{at, action, actor, metadata_hash, new_state, old_state, prev_hash, reason, seq,
 //! session_id, trigger}`. It covers the hash of the metadata, so that metadata can be erased and the chain still holds. The line hash of a position is
 //! SHA-256 over the 32 bytes of the line hash before it and the 32 bytes of the entry's hash; before the first both are zeros.
+//!
+//! [`seal`] makes entries, for stores. [`sign_head`] makes heads, and [`Verifier`] reads it all again, beside the store or away from it ([`log`]).
+
+mod head;
+pub mod log;
+mod problem;
+mod seal;
+mod seam;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use head::{head_message, head_signature_holds, sign_head};
+pub use problem::{Problem, ProblemKind};
+pub use seal::{METADATA_MAX, NotSealed, entry_hash, line_hash, metadata_hash, seal};
+pub use verify::{Verification, Verifier, verify};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,6 +58,7 @@ pub struct AuditDraft {
 
 /// An entry in its chain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AuditEntry {
     /// Its place in the line of everything, from 1.
     pub position: u64,
@@ -77,6 +94,7 @@ pub struct AuditEntry {
 
 /// The line's end at some instant, signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SignedHead {
     /// The position of the last entry it covers.
     pub position: u64,
