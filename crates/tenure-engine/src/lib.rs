@@ -1,1 +1,63 @@
-//! Nothing yet.
+//! The orchestrator: the gate, one code path per operation, and what follows when a session ends.
+//!
+//! ```text
+//! call ─► gate.rs ─► permit.rs ─► the operation's own file ─► store, environment
+//!            │           │ counts as activity, races its deadline, ends with the session
+//!            ▼           ▼
+//!       ending.rs: recorded first, then whoever is in flight is told, then the environment goes
+//! ```
+//!
+//! What is not stored can be lost: handles of environments, work in progress, who waits for what. Nothing here knows HTTP, SQL or Linux.
+
+mod bases;
+mod call;
+mod code;
+mod create;
+mod denial;
+mod draft;
+mod ending;
+mod engine;
+mod error;
+mod events;
+mod exec;
+mod file;
+mod gate;
+mod idempotency;
+mod keys;
+mod live;
+mod meters;
+mod output;
+mod permit;
+mod preview;
+mod recovery;
+mod running;
+mod session;
+mod settings;
+mod timeline;
+mod waiting;
+
+pub use bases::{BaseError, BaseSource, Bases};
+pub use call::{Call, IdempotencyKey};
+pub use code::{Code, CodeRow};
+pub use create::{CreateRequest, EnvironmentKind, LeaseRequest};
+pub use engine::{Engine, Parts};
+pub use error::{Captured, EngineError};
+pub use events::Events;
+pub use exec::{ExecEvent, ExecFollow, ExecInput, ExecRequest, ExecResult, KillRequest};
+pub use file::{Bytes, DirListing, FileChanges, FileContent, FileStat, modified_at};
+pub use idempotency::{Answer, Keep};
+pub use output::{OutputRead, OutputStream};
+pub use permit::Permit;
+pub use preview::{PreviewConnection, PreviewHealth};
+pub use recovery::Recovered;
+pub use session::{ExtendRequest, SessionView, StatusView, TerminateRequest, TransitionRequest};
+pub use settings::Settings;
+pub use timeline::{HostClock, Timeline};
+
+/// What the kernel says of an environment, and what an environment's agent says of files.
+pub use tenure_environment::{Observation, protocol::ChangeKind, protocol::FileKind};
+/// What is remembered, for those who show it.
+pub use tenure_store::{
+    AuditEntry, AuditFilter, ExecLedgerState, ExecOutcome, ExecRecord, KeyRecord, LeaseTerms, Page, PageRequest,
+    PreviewRecord, Profile, SessionFilter, SignedHead, StoredAnswer, StreamTotal, TemplateRecord,
+};

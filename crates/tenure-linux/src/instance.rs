@@ -6,7 +6,12 @@
 //!   sockets/     a directory per berth, with its agent's socket
 //!   stage/       where layers and roots are attached, in private mount namespaces only; for root that is /run/tenure/stage
 //!   volumes/     plain volumes, where there is no pool
+//!   lasting      there where the instance outlives its manager and its keeper: a server's
+//!   facts/       a lasting instance's: what is known of each environment, see `keeper::facts`
+//!   keeper       a lasting instance's: the socket at which its keeper waits for the next manager
 //! ```
+//!
+//! A lasting instance is dead to nobody but the next start of its own server: its environments may live although nobody holds its lock.
 //!
 //! The lock file is made first and removed last, so that nothing is ever there without one. The UUID is part of the name of everything that the kernel lists: control groups, arguments of agents, volumes.
 
@@ -28,6 +33,7 @@ pub struct Instance {
 }
 
 const DIRECTORY: &str = "instances";
+const LASTING: &str = "lasting";
 const LOCK_SUFFIX: &str = ".lock";
 
 /// The name of an instance's control group.
@@ -48,6 +54,40 @@ impl Instance {
         Ok(instance)
     }
 
+    /// Makes a new one that outlives whoever owns it.
+    pub fn create_lasting(data_dir: &Path) -> io::Result<Instance> {
+        let instance = Instance::create(data_dir)?;
+        private_dir().create(instance.facts())?;
+        File::create(instance.dir.join(LASTING))?;
+        Ok(instance)
+    }
+
+    /// The lasting ones, by name, whether they are owned or not.
+    pub fn lasting(data_dir: &Path) -> io::Result<Vec<String>> {
+        let Ok(entries) = std::fs::read_dir(data_dir.join(DIRECTORY)) else { return Ok(Vec::new()) };
+        let mut found: Vec<String> = entries
+            .flatten()
+            .filter(|entry| entry.path().join(LASTING).exists())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        found.sort();
+        Ok(found)
+    }
+
+    /// Takes over one of this name, if nobody owns it.
+    pub fn take(data_dir: &Path, uuid: &str) -> io::Result<Option<Instance>> {
+        let all = data_dir.join(DIRECTORY);
+        let path = all.join(format!("{uuid}{LOCK_SUFFIX}"));
+        let lock = File::open(&path)?;
+        let ours = is_locked_now(&lock, &path);
+        Ok(ours.then(|| Instance { uuid: uuid.to_owned(), dir: all.join(uuid), lock }))
+    }
+
+    /// Where an instance of this name has its directory.
+    pub fn dir_of(data_dir: &Path, uuid: &str) -> PathBuf {
+        data_dir.join(DIRECTORY).join(uuid)
+    }
+
     /// Those that nobody owns any more, each taken over by this call.
     pub fn dead(data_dir: &Path) -> io::Result<Vec<Instance>> {
         let all = data_dir.join(DIRECTORY);
@@ -56,6 +96,9 @@ impl Instance {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(uuid) = name.to_str().and_then(|name| name.strip_suffix(LOCK_SUFFIX)) else { continue };
+            if all.join(uuid).join(LASTING).exists() {
+                continue;
+            }
             // Whoever owned it may be removing it just now.
             let Ok(lock) = File::open(entry.path()) else { continue };
             if is_locked_now(&lock, &entry.path()) {
@@ -78,6 +121,11 @@ impl Instance {
     /// Where plain volumes are.
     pub fn volumes(&self) -> PathBuf {
         self.dir.join("volumes")
+    }
+
+    /// Where a lasting one keeps what it knows of its environments.
+    pub fn facts(&self) -> PathBuf {
+        self.dir.join("facts")
     }
 
     /// Removes its directory and then its lock.
@@ -135,5 +183,20 @@ mod tests {
         dead[0].remove().unwrap();
         drop((alive, dead));
         assert_eq!(Instance::dead(dir.path()).unwrap().len(), 1);
+    }
+
+    /// EN-10: what outlives its owner is taken over, never taken down.
+    #[test]
+    fn a_lasting_instance_is_never_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let lasting = Instance::create_lasting(dir.path()).unwrap();
+        assert_eq!(Instance::lasting(dir.path()).unwrap(), [lasting.uuid.clone()]);
+        assert!(Instance::take(dir.path(), &lasting.uuid).unwrap().is_none(), "it is owned");
+        let uuid = lasting.uuid.clone();
+        drop(lasting);
+        assert!(Instance::dead(dir.path()).unwrap().is_empty());
+        let taken = Instance::take(dir.path(), &uuid).unwrap().expect("nobody owns it");
+        taken.remove().unwrap();
+        assert!(Instance::lasting(dir.path()).unwrap().is_empty());
     }
 }

@@ -203,6 +203,48 @@ pub fn pidfd_kill(pidfd: impl AsFd) -> Result<(), Errno> {
     }
 }
 
+/// What the kernel says of the end of a process that is not our child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal killed it.
+    Killed(i32),
+    /// It lives, or whoever is its parent has not reaped it yet.
+    NotYet,
+    /// This kernel does not say (before Linux 6.15).
+    CannotTell,
+}
+
+/// Asks how the process behind a descriptor ended, whoever's child it was.
+pub fn pidfd_exit(pidfd: impl AsFd) -> Exit {
+    /// `struct pidfd_info` of `linux/pidfd.h`, as far as it was first defined.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    const GET_INFO: u64 = 0xc040_ff0b;
+    const EXIT: u64 = 1 << 3;
+    let mut info = Info { mask: EXIT, ..Info::default() };
+    // SAFETY: PIDFD_GET_INFO takes a pidfd_info of the size that stands in its number.
+    match unsafe { ioctl(pidfd, GET_INFO, &raw mut info) } {
+        Ok(_) if info.mask & EXIT == 0 => Exit::NotYet,
+        Ok(_) if libc::WIFSIGNALED(info.exit_code) => Exit::Killed(libc::WTERMSIG(info.exit_code)),
+        Ok(_) => Exit::Exited(libc::WEXITSTATUS(info.exit_code)),
+        Err(_) => Exit::CannotTell,
+    }
+}
+
+/// Lets the kernel reap this process's children by itself.
+pub fn never_reap() {
+    // SAFETY: the disposition runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 /// `fork`, for a single-threaded caller. `true` in the child.
 ///
 /// # Safety

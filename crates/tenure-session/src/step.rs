@@ -2,7 +2,7 @@
 
 use crate::operation::{Effect, Operation};
 use crate::session::Session;
-use crate::state::State;
+use crate::state::{State, transition};
 
 /// From one live state to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,14 +15,15 @@ pub struct Step {
 
 /// The step that an admitted operation takes, if it takes one; `to` is what a transition names. Ends are not steps: see [`crate::end`].
 pub fn step(session: &Session, operation: Operation, to: Option<State>) -> Option<Step> {
+    let from = session.state;
     let to = match operation.effect() {
         Effect::Nothing | Effect::End => None,
-        Effect::Work => Some(State::Running),
+        Effect::Work => (from == State::Ready).then_some(State::Running),
         Effect::Pause => Some(State::Paused),
-        Effect::Resume => Some(session.resumed_state()),
+        Effect::Resume => (from == State::Paused).then(|| session.resumed_state()),
         Effect::Transition => to.filter(|to| to.is_live()),
     };
-    to.filter(|to| *to != session.state).map(|to| Step { to, resumes_to: resumes_to(session.state, to) })
+    to.filter(|to| transition(from, *to).is_ok()).map(|to| Step { to, resumes_to: resumes_to(from, to) })
 }
 
 fn resumes_to(from: State, to: State) -> Option<State> {

@@ -80,11 +80,24 @@ impl Dirs {
 }
 
 impl Parent {
-    /// Makes the group of one instance, as far as this host lets us; what it does not give is missing from [`Parent::enforced`].
-    pub fn create(layout: &Layout, name: &str) -> Parent {
+    /// The group of an instance that has one already, wherever in the trees it is; else as [`Parent::create`].
+    pub fn find_or_create(layout: &Layout, name: &str, ours: &[u32]) -> Parent {
+        let found = Parent::all_named(layout, name).into_iter().find(|(found, _)| found == name);
+        match found {
+            Some((_, parent)) if parent.version == Version::V1 => parent,
+            Some((_, Parent { version, dirs })) => {
+                Parent { version, dirs: dirs.freezer.as_deref().map(v2::dirs_of).unwrap_or_default() }
+            }
+            None => Parent::create(layout, name, ours),
+        }
+    }
+
+    /// Makes the group of one instance, as far as this host lets us; what it does not give is missing from [`Parent::enforced`]. `ours` are the
+    /// processes of the manager and its keeper, which may be moved if they stand where the group belongs.
+    pub fn create(layout: &Layout, name: &str, ours: &[u32]) -> Parent {
         match layout {
             Layout::V1(layout) => Parent { version: Version::V1, dirs: v1::create_parent(layout, name) },
-            Layout::V2(layout) => match v2::create_parent(layout, name) {
+            Layout::V2(layout) => match v2::create_parent(layout, name, ours) {
                 Some(dirs) => Parent { version: Version::V2, dirs },
                 None => Parent::absent(),
             },
@@ -126,20 +139,25 @@ impl Parent {
         Group { version: self.version, dirs: self.dirs.map(|dir| Some(dir.join(name))) }
     }
 
-    /// The groups that are there, whoever made them.
-    pub fn existing(&self) -> Vec<Group> {
-        let mut names: Vec<_> = self
+    /// The names of the groups that are there, whoever made them.
+    pub fn existing_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
             .dirs
             .each()
             .into_iter()
             .flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten())
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .map(|entry| entry.file_name())
+            .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         names.sort();
         names.dedup();
-        let group = |name| self.dirs.map(|dir| Some(dir.join(name)).filter(|group| group.is_dir()));
-        names.iter().map(|name| Group { version: self.version, dirs: group(name) }).collect()
+        names
+    }
+
+    /// The groups that are there, whoever made them.
+    pub fn existing(&self) -> Vec<Group> {
+        let group = |name: &String| self.dirs.map(|dir| Some(dir.join(name)).filter(|group| group.is_dir()));
+        self.existing_names().iter().map(|name| Group { version: self.version, dirs: group(name) }).collect()
     }
 
     /// Removes the instance's group, which must be empty.

@@ -13,8 +13,8 @@ const WANTED: [&str; 3] = ["memory", "cpu", "pids"];
 const MANAGER_LEAF: &str = "tenure-manager";
 
 /// Makes the instance's group where controllers can be passed on: below our own group, or as root at the top.
-pub fn create_parent(layout: &V2Layout, name: &str) -> Option<Dirs> {
-    let own = delegable(&layout.own);
+pub fn create_parent(layout: &V2Layout, name: &str, ours: &[u32]) -> Option<Dirs> {
+    let own = delegable(&layout.own, ours);
     let base = if own { &layout.own } else { &layout.mount };
     enable_controllers(base);
     let dir = base.join(name);
@@ -27,7 +27,7 @@ pub fn create_parent(layout: &V2Layout, name: &str) -> Option<Dirs> {
 }
 
 /// The group's directory under each controller that reaches the groups below it. Freezing needs no controller.
-fn dirs_of(dir: &Path) -> Dirs {
+pub fn dirs_of(dir: &Path) -> Dirs {
     let passed_on = std::fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default();
     let has = |controller: &str| passed_on.split_whitespace().any(|word| word == controller).then(|| dir.to_path_buf());
     Dirs { memory: has("memory"), cpu: has("cpu"), pids: has("pids"), freezer: Some(dir.to_path_buf()) }
@@ -35,7 +35,7 @@ fn dirs_of(dir: &Path) -> Dirs {
 
 /// Whether our own group can pass controllers on. The top of the tree always can; another must hold no process of its own, so a manager that is
 /// alone in it (a service with delegation) moves into a leaf.
-fn delegable(own: &Path) -> bool {
+fn delegable(own: &Path, ours: &[u32]) -> bool {
     if !own.join("cgroup.type").exists() {
         return true;
     }
@@ -43,10 +43,9 @@ fn delegable(own: &Path) -> bool {
         return false;
     }
     let processes = std::fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default();
-    // The keeper runs this; its parent is the manager.
-    let ours = [std::process::id().to_string(), std::os::unix::process::parent_id().to_string()];
     let leaf = own.join(MANAGER_LEAF);
-    if !processes.lines().all(|line| ours.iter().any(|pid| pid == line)) || std::fs::create_dir_all(&leaf).is_err() {
+    let is_ours = |line: &str| line.parse().is_ok_and(|pid: u32| ours.contains(&pid));
+    if !processes.lines().all(is_ours) || std::fs::create_dir_all(&leaf).is_err() {
         return false;
     }
     processes.lines().all(|pid| write(&leaf.join("cgroup.procs"), pid).is_ok())

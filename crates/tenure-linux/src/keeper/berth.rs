@@ -29,21 +29,3 @@ pub struct Berth {
 
 /// The name of the agent's socket in its directory.
 pub const SOCKET_NAME: &str = "agent";
-
-/// When a process started, from field 22 of its `stat`, after the name, which may hold anything.
-pub fn started_ticks(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_has_one_start() {
-        let own = std::process::id() as i32;
-        assert_eq!(started_ticks(own), started_ticks(own));
-        assert!(started_ticks(own).is_some_and(|ticks| ticks > 0));
-    }
-}

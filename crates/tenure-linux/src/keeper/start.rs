@@ -1,9 +1,13 @@
 //! Starting a keeper: what it inherits, what it leaves behind, what it readies before it serves.
 
-use super::clean;
+use super::door::{self, Door, NotJoined};
+use super::facts::FactsDir;
 use super::ground::{Ground, Side};
+use super::link::Link;
 use super::serve::Keeper;
+use super::spare::Spare;
 use super::wire::{self, Host};
+use super::{clean, recover};
 use crate::cgroup::{Layout, Parent};
 use crate::instance::{Instance, group_name};
 use crate::process::KEEPER_NAME;
@@ -16,13 +20,13 @@ use crate::walls::privilege::Privilege;
 use crate::walls::root::Masked;
 use crate::walls::seccomp::Filter;
 use crate::walls::step::{Named, Step};
-use rustix::fs::{MemfdFlags, Mode, SealFlags};
-use std::fs::DirBuilder;
+use rustix::fs::{FlockOperation, MemfdFlags, Mode, SealFlags};
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The agent, linked statically, carried in every program that can start a keeper.
 static AGENT_IMAGE: &[u8] = include_bytes!(env!("TENURE_AGENT_IMAGE"));
@@ -32,13 +36,17 @@ const STAGES: [&str; 3] = ["base", "volume", "root"];
 
 /// How long a start waits for space in a full pool.
 const FULL_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a start waits for a keeper or its children that are about to go, and for a manager that is.
+const JOIN_PATIENCE: Duration = Duration::from_secs(30);
+const JOIN_LOOK: Duration = Duration::from_millis(20);
 
 /// How a keeper works.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The data directory; its pool is shared by all instances in it.
     pub data_dir: PathBuf,
-    /// Whether the keeper ends everything when its manager is gone, and every agent when its keeper is.
+    /// Whether the keeper ends everything when its manager is gone, and every agent when its keeper is. Otherwise both go on, and the next start over
+    /// this data directory finds them.
     pub dies_with_manager: bool,
     /// How many berths wait for an order.
     pub berths_ready: usize,
@@ -61,19 +69,83 @@ pub struct KeeperProcess {
     pub pidfd: OwnedFd,
     /// How it works.
     pub settings: Settings,
+    /// The version that it speaks.
+    pub(super) version: u32,
+    /// Gets another keeper where this one dies and its environments do not.
+    pub(super) spare: Option<Spare>,
 }
 
-/// Forks a keeper for a new instance. The caller must have one thread only.
-pub fn start(settings: Settings) -> io::Result<KeeperProcess> {
-    let instance = Instance::create(&settings.data_dir)?;
+/// A keeper that was forked or joined.
+pub struct Obtained {
+    /// The manager's end of their socket.
+    pub socket: OwnedFd,
+    /// Its process ID.
+    pub pid: i32,
+    /// Names exactly this process.
+    pub pidfd: OwnedFd,
+    /// The version that it speaks.
+    pub version: u32,
+}
+
+/// Starts a keeper for a new instance, or, where it is to outlive its manager, joins the one of this data directory: the living one, or a new one
+/// in place of one that died. The caller must have one thread only.
+pub fn start(mut settings: Settings) -> io::Result<KeeperProcess> {
+    if settings.dies_with_manager {
+        let instance = Instance::create(&settings.data_dir)?;
+        let Obtained { socket, pid, pidfd, version } = fork(&settings, instance)?;
+        return Ok(KeeperProcess { socket, pid, pidfd, settings, version, spare: None });
+    }
+    std::fs::create_dir_all(&settings.data_dir)?;
+    // The keeper stays in no directory of its starter's.
+    settings.data_dir = settings.data_dir.canonicalize()?;
+    let spare = Spare::fork(&settings)?;
+    let Obtained { socket, pid, pidfd, version } = spare.obtain()?;
+    Ok(KeeperProcess { socket, pid, pidfd, settings, version, spare: Some(spare) })
+}
+
+/// Finds the living keeper of a data directory, or forks one. The caller must have one thread only.
+pub fn obtain(settings: &Settings) -> io::Result<Obtained> {
+    let turn = File::create(settings.data_dir.join("keeper.lock"))?;
+    rustix::fs::flock(&turn, FlockOperation::LockExclusive)?;
+    let until = Instant::now() + JOIN_PATIENCE;
+    loop {
+        let Some(uuid) = Instance::lasting(&settings.data_dir)?.into_iter().next() else {
+            return fork(settings, Instance::create_lasting(&settings.data_dir)?);
+        };
+        match Instance::take(&settings.data_dir, &uuid) {
+            Ok(Some(instance)) => return fork(settings, instance),
+            // It was removed just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(None) => match join(settings, &uuid) {
+                Ok(joined) => return Ok(joined),
+                Err(NotJoined::NoVersion(min, max)) => return Err(io::Error::other(NotJoined::NoVersion(min, max))),
+                // The manager before, or the keeper, may be about to go.
+                Err(why) if Instant::now() >= until => return Err(io::Error::other(why)),
+                Err(NotJoined::Busy | NotJoined::Absent(_)) => {}
+            },
+        }
+        std::thread::sleep(JOIN_LOOK);
+    }
+}
+
+fn join(settings: &Settings, uuid: &str) -> Result<Obtained, NotJoined> {
+    let (socket, version, pid) = door::join(&Instance::dir_of(&settings.data_dir, uuid), settings.berths_ready)?;
+    let named = rustix::process::Pid::from_raw(pid).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+    let pidfd =
+        rustix::process::pidfd_open(named, rustix::process::PidfdFlags::empty()).map_err(io::Error::from)?;
+    Ok(Obtained { socket, pid, pidfd, version })
+}
+
+fn fork(settings: &Settings, instance: Instance) -> io::Result<Obtained> {
     let (ours, its) = wire::pair()?;
     #[allow(unsafe_code)]
-    // SAFETY: the caller's promise: one thread.
+    // SAFETY: our caller has one thread.
     match unsafe { sys::fork() }? {
-        Cloned::Parent { pid, pidfd } => Ok(KeeperProcess { socket: ours, pid, pidfd, settings }),
+        Cloned::Parent { pid, pidfd } => Ok(Obtained { socket: ours, pid, pidfd, version: wire::VERSION_MAX }),
         Cloned::Child => {
             drop(ours);
-            let code = match run(&settings, instance, its) {
+            let code = match run(settings, instance, its) {
                 Ok(()) => 0,
                 Err(_) => 1,
             };
@@ -83,7 +155,11 @@ pub fn start(settings: Settings) -> io::Result<KeeperProcess> {
 }
 
 fn run(settings: &Settings, instance: Instance, manager: OwnedFd) -> Step<()> {
-    detach().step("keeper")?;
+    detach(KEEPER_NAME).step("keeper")?;
+    if !settings.dies_with_manager {
+        let kept = [manager.as_raw_fd(), instance.lock.as_raw_fd()];
+        leave_everything(&kept).step("keeper")?;
+    }
     let (ground, host, sweep) = match prepare(settings, instance) {
         Ok(prepared) => prepared,
         Err(failed) => {
@@ -91,15 +167,47 @@ fn run(settings: &Settings, instance: Instance, manager: OwnedFd) -> Step<()> {
             return Err(failed);
         }
     };
-    wire::send(&manager, &wire::Answer::Up(host), &[]).step("talk to the manager")?;
-    Keeper::new(ground, manager, settings, sweep).serve().step("keeper")
+    let mut link = Link::inherited(manager).step("talk to the manager")?;
+    let mut keeper = match settings.dies_with_manager {
+        true => Keeper::new(ground, host.clone(), settings, sweep, FactsDir::nowhere()),
+        false => {
+            let facts = FactsDir::at(ground.instance.facts());
+            let door = Door::open(&ground.instance.dir).step("keeper's socket")?;
+            let recovered = recover::everything(&ground, &facts);
+            Keeper::new(ground, host.clone(), settings, sweep, facts).lasting(door, recovered)
+        }
+    };
+    link.tell(&wire::Answer::Up(host), &[]);
+    keeper.serve_manager(link);
+    keeper.serve().step("keeper")
 }
 
 /// Leaves the manager's terminal, signals and name.
-fn detach() -> io::Result<()> {
+pub fn detach(name: &std::ffi::CStr) -> io::Result<()> {
     rustix::process::setsid()?;
     sys::ignore_terminal_signals()?;
-    Ok(sys::name_process(KEEPER_NAME)?)
+    Ok(sys::name_process(name)?)
+}
+
+/// Keeps nothing of whoever started it: not its standard streams, which somebody may be reading to their end, no directory, no other descriptor.
+pub fn leave_everything(kept: &[i32]) -> io::Result<()> {
+    rustix::process::chdir("/")?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    for stream in 0..3 {
+        sys::dup_to(&null, stream)?;
+    }
+    Ok(sys::close_all_but(kept)?)
+}
+
+/// The processes that may be moved out of the way of control groups: the keeper, and those that started it.
+fn family(settings: &Settings) -> Vec<u32> {
+    let parent = std::os::unix::process::parent_id();
+    let mut family = vec![std::process::id(), parent];
+    if !settings.dies_with_manager {
+        // The parent is the spare, and its parent the manager.
+        family.extend(crate::process::parent_of(parent as i32).map(|pid| pid as u32));
+    }
+    family
 }
 
 fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)> {
@@ -113,7 +221,11 @@ fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)
         None => Volumes::Plain(settings.data_dir.join("instances").join(uuid).join("volumes")),
     };
     let volumes = open_volumes(settings, &instance, volumes_of).step("volumes")?;
-    let groups = Parent::create(&Layout::of_this_host(), &group_name(&instance.uuid));
+    let (layout, name, family) = (Layout::of_this_host(), group_name(&instance.uuid), family(settings));
+    let groups = match settings.dies_with_manager {
+        true => Parent::create(&layout, &name, &family),
+        false => Parent::find_or_create(&layout, &name, &family),
+    };
     let host = Host {
         groups: groups.describe().to_owned(),
         enforced: tenure_environment::Enforced { disk: volumes.limited(), pids: true, ..groups.enforced() },

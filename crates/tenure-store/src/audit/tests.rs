@@ -300,7 +300,7 @@ fn a_head_that_somebody_else_signed_does_not_count() {
     let mut garbled = head_at(&entries, 2);
     garbled.signature = "no hex".into();
     for bad in [other, altered, garbled] {
-        assert_eq!(check(&entries, &[bad.clone()]), Some((2, ProblemKind::BadSignature)));
+        assert_eq!(check(&entries, std::slice::from_ref(&bad)), Some((2, ProblemKind::BadSignature)));
         assert_eq!(verify(None, &[bad], &entries).problem, None, "without a key, signatures are not looked at");
     }
 }

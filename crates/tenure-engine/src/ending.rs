@@ -1,0 +1,164 @@
+//! What follows when a session has ended: whoever is in flight is told, and its environment goes (TM-7, TM-8).
+
+use crate::draft;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::live::Live;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tenure_environment::{Environment, EnvironmentEnd};
+use tenure_session::{
+    End, EnvironmentState, Failure, FailureContext, FailureType, Session, SessionId, TerminationReason, Timestamp,
+    Trigger, Verdict, classify, verdict,
+};
+use tenure_store::{EndGuard, ExecLedgerState, ExecOutcome, SessionEnd, StreamTotal};
+
+/// How often taking an environment down is tried again before the next start is left to do it.
+const DESTROY_TRIES: u32 = 5;
+
+/// An end that nobody asked for, with what failed.
+pub(crate) struct Fault {
+    pub reason: TerminationReason,
+    pub trigger: Trigger,
+    pub failure: Failure,
+}
+
+impl Fault {
+    pub fn new(reason: TerminationReason, trigger: Trigger, kind: FailureType, cause: &str, details: String) -> Fault {
+        let context = FailureContext { cause: cause.to_owned(), details: Some(details) };
+        Fault { reason, trigger, failure: classify(kind, &context) }
+    }
+}
+
+impl Engine {
+    /// A session ended, and that is recorded: tells whoever is in flight, and takes its environment down beside.
+    pub(crate) fn on_ended(&self, session: &Session) {
+        let live = self.live().get_or_begin(session);
+        live.ended.cancel();
+        live.publish();
+        if let Some(end) = &session.end {
+            self.meters().ended(end.reason);
+            tracing::info!(session = %session.id, reason = %end.reason, at = %end.at, "session ended");
+        }
+        let (engine, session) = (self.clone(), session.clone());
+        tokio::spawn(async move { engine.tear_down(&session, &live).await });
+    }
+
+    async fn tear_down(&self, session: &Session, live: &Arc<Live>) {
+        // Whoever is freezing, thawing or making the environment finishes first; their own work is over by the end.
+        let _turn = live.turn.lock().await;
+        if let Some(environment) = live.take_environment() {
+            self.destroy(&session.id, &*environment).await;
+            self.meters().environments.dec();
+        }
+        self.tear_down_record(session).await;
+        self.live().forget(&session.id);
+    }
+
+    /// Writes down that an ended session's programs and environment are gone.
+    pub(crate) async fn tear_down_record(&self, session: &Session) {
+        let recorded = async {
+            self.execs_settle(session, "the session ended").await?;
+            if let Some(environment) = &session.environment {
+                let (generation, now) = (environment.generation, self.now());
+                let gone = EnvironmentState::Gone;
+                self.store().session_environment(&session.id, generation, gone, now, None).await?;
+            }
+            Ok::<(), EngineError>(())
+        };
+        if let Err(error) = recorded.await {
+            tracing::error!(session = %session.id, %error, chain = error.chain(), "what became of an environment was not recorded");
+        }
+    }
+
+    /// Takes an environment down: SIGTERM, after the grace SIGKILL, and everything it holds of the host.
+    pub(crate) async fn destroy(&self, id: &SessionId, environment: &dyn Environment) {
+        let grace = Duration::from_millis(self.settings().grace_ms);
+        for attempt in 1..=DESTROY_TRIES {
+            match environment.destroy(grace).await {
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::error!(session = %id, environment = %environment.id(), attempt, %error, "an environment was not taken down");
+                    tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
+                }
+            }
+        }
+    }
+
+    /// Watches an environment: its end while its session lives is the session's.
+    pub(crate) fn watch_environment(&self, session: &Session, environment: Arc<dyn Environment>) {
+        let (engine, id) = (self.clone(), session.id.clone());
+        tokio::spawn(async move {
+            let end = environment.wait_end().await;
+            if let Err(error) = engine.environment_ended(&id, end).await {
+                tracing::error!(session = %id, %error, chain = error.chain(), "the end of an environment was not recorded");
+            }
+        });
+    }
+
+    async fn environment_ended(&self, id: &SessionId, end: EnvironmentEnd) -> Result<(), EngineError> {
+        let Some(session) = self.store().session_get(id).await? else { return Ok(()) };
+        match verdict(&session, &self.presence(&session), self.now()) {
+            Verdict::Gone(_) => Ok(()),
+            // Its agent ended it, at its deadline.
+            Verdict::End(limit, at) => self.expire(&session, limit, at).await.map(drop),
+            Verdict::Proceed => {
+                let cause = if end == EnvironmentEnd::Killed(9) { "oom_killed" } else { "environment_died" };
+                let (reason, details) =
+                    (TerminationReason::FailedRuntime, format!("the environment's first process: {end:?}"));
+                let fault = Fault::new(reason, Trigger::Error, FailureType::Runtime, cause, details);
+                self.fail(&session, fault, json!({ "environment_end": end })).await.map(drop)
+            }
+        }
+    }
+
+    /// Ends a session by a failure.
+    pub(crate) async fn fail(&self, session: &Session, fault: Fault, metadata: Value) -> Result<Session, EngineError> {
+        let now = self.now();
+        let end = End { at: now, reason: fault.reason, detail: None, failure: Some(fault.failure) };
+        let entry = draft::ended(session, &end, now, fault.trigger, "system", metadata);
+        self.end(SessionEnd { id: session.id.clone(), end, at: now, guard: EndGuard::Always, entry }).await
+    }
+
+    /// Settles what is left in the ledger of a session whose environment is gone. How those programs ended nobody saw, only that they did.
+    pub(crate) async fn execs_settle(&self, session: &Session, why: &str) -> Result<(), EngineError> {
+        let now = self.now();
+        for exec in self.store().exec_unsettled(&session.id).await? {
+            let state = match session.end.as_ref().map(|end| end.reason) {
+                // Nobody watched while it was lost.
+                Some(TerminationReason::EnvironmentLost) | None => ExecLedgerState::Unknown,
+                Some(_) => match exec.state {
+                    ExecLedgerState::Started => ExecLedgerState::Killed,
+                    _ => ExecLedgerState::Unknown,
+                },
+            };
+            let (stdout, stderr) = self.output_totals(&session.id, &exec.id).await;
+            let outcome = unseen(state, now, why, stdout, stderr);
+            self.store().exec_settle(&exec.id, outcome, None).await?;
+        }
+        Ok(())
+    }
+}
+
+/// An end that nobody saw: no code, no signal, no duration.
+pub(crate) fn unseen(
+    state: ExecLedgerState,
+    at: Timestamp,
+    why: &str,
+    stdout: StreamTotal,
+    stderr: StreamTotal,
+) -> ExecOutcome {
+    ExecOutcome {
+        state,
+        ended_at: at,
+        exit_code: None,
+        signal: None,
+        timed_out: false,
+        oom_killed: false,
+        error: Some(why.to_owned()),
+        stdout,
+        stderr,
+        duration_ms: None,
+    }
+}

@@ -1,0 +1,80 @@
+//! What is counted, in Prometheus' format (MT-1).
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tenure_session::{State, TerminationReason};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TransitionLabel {
+    from: &'static str,
+    to: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct StateLabel {
+    pub state: &'static str,
+}
+
+/// The engine's metrics.
+pub(crate) struct Meters {
+    ends: Family<ReasonLabel, Counter>,
+    transitions: Family<TransitionLabel, Counter>,
+    pub sessions: Family<StateLabel, Gauge>,
+    invalid_ids: Counter,
+    pub execs: Counter,
+    pub exec_seconds: Histogram,
+    pub environment_seconds: Histogram,
+    pub environments: Gauge,
+    pub environments_lost: Counter,
+}
+
+impl Meters {
+    pub fn register(registry: &mut Registry) -> Meters {
+        let meters = Meters {
+            ends: Family::default(),
+            transitions: Family::default(),
+            sessions: Family::default(),
+            invalid_ids: Counter::default(),
+            execs: Counter::default(),
+            exec_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 20)),
+            environment_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 18)),
+            environments: Gauge::default(),
+            environments_lost: Counter::default(),
+        };
+        registry.register("tenure_sessions_ended", "Sessions that ended, by reason", meters.ends.clone());
+        registry.register("tenure_session_transitions", "Transitions of sessions", meters.transitions.clone());
+        registry.register("tenure_sessions", "Sessions by state", meters.sessions.clone());
+        registry.register("tenure_invalid_session_ids", "Texts that are no session ID", meters.invalid_ids.clone());
+        registry.register("tenure_execs", "Programs that were started", meters.execs.clone());
+        registry.register("tenure_exec_seconds", "From the request to the program's end", meters.exec_seconds.clone());
+        let made = meters.environment_seconds.clone();
+        registry.register("tenure_environment_create_seconds", "Time to make an environment", made);
+        registry.register("tenure_environments", "Environments that are up", meters.environments.clone());
+        registry.register("tenure_environments_lost", "Environments found dead", meters.environments_lost.clone());
+        meters
+    }
+
+    /// A text that is no session ID: counted, and logged without the text beyond its beginning, which is the caller's own.
+    pub fn invalid_format(&self, text: &str) {
+        self.invalid_ids.inc();
+        let begins: String = text.chars().take(40).collect();
+        tracing::debug!(begins = ?begins, "no session ID");
+    }
+
+    pub fn ended(&self, reason: TerminationReason) {
+        self.ends.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+    }
+
+    pub fn moved(&self, from: State, to: State) {
+        self.transitions.get_or_create(&TransitionLabel { from: from.as_str(), to: to.as_str() }).inc();
+    }
+}

@@ -1,0 +1,99 @@
+//! What programs print: files of the host that the tenant cannot reach (EN-4).
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+use tenure_session::{ExecId, SessionId};
+use tenure_store::StreamTotal;
+
+/// Which of a program's outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Its output.
+    Stdout,
+    /// Its error output.
+    Stderr,
+}
+
+impl OutputStream {
+    fn suffix(self) -> &'static str {
+        match self {
+            OutputStream::Stdout => "stdout",
+            OutputStream::Stderr => "stderr",
+        }
+    }
+}
+
+/// What was printed, from an offset on.
+#[derive(Debug)]
+pub struct OutputRead {
+    /// The open file, at the offset.
+    pub file: tokio::fs::File,
+    /// Where it begins.
+    pub offset: u64,
+    /// How much follows now.
+    pub bytes: u64,
+    /// Whether more may follow later.
+    pub running: bool,
+    /// How much was dropped at the cap, as far as is known.
+    pub dropped: u64,
+}
+
+impl Engine {
+    pub(crate) fn output_path(&self, session: &SessionId, exec: &ExecId, stream: OutputStream) -> PathBuf {
+        self.settings().output_dir.join(session.as_str()).join(format!("{exec}.{}", stream.suffix()))
+    }
+
+    /// Makes the two files of an exec, for the agent to write to.
+    pub(crate) fn output_files(&self, session: &SessionId, exec: &ExecId) -> std::io::Result<Vec<OwnedFd>> {
+        let dir = self.settings().output_dir.join(session.as_str());
+        if let Err(error) = DirBuilder::new().mode(0o700).create(&dir)
+            && error.kind() != std::io::ErrorKind::AlreadyExists
+        {
+            return Err(error);
+        }
+        [OutputStream::Stdout, OutputStream::Stderr]
+            .into_iter()
+            .map(|stream| {
+                let path = self.output_path(session, exec, stream);
+                let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+                Ok(OwnedFd::from(file))
+            })
+            .collect()
+    }
+
+    /// How much is in an exec's files.
+    pub(crate) async fn output_totals(&self, session: &SessionId, exec: &ExecId) -> (StreamTotal, StreamTotal) {
+        let size = async |stream| {
+            let path = self.output_path(session, exec, stream);
+            StreamTotal { bytes: tokio::fs::metadata(path).await.map_or(0, |meta| meta.len()), dropped: 0 }
+        };
+        (size(OutputStream::Stdout).await, size(OutputStream::Stderr).await)
+    }
+
+    /// The first bytes of an exec's output.
+    pub(crate) async fn output_inline(
+        &self,
+        session: &SessionId,
+        exec: &ExecId,
+        stream: OutputStream,
+    ) -> Result<Vec<u8>, EngineError> {
+        use tokio::io::AsyncReadExt;
+        let mut bytes = Vec::new();
+        let file = match tokio::fs::File::open(self.output_path(session, exec, stream)).await {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(bytes),
+            Err(error) => return Err(output_unavailable(&error)),
+        };
+        let most = self.settings().exec_inline_bytes;
+        file.take(most).read_to_end(&mut bytes).await.map_err(|error| output_unavailable(&error))?;
+        Ok(bytes)
+    }
+}
+
+pub(crate) fn output_unavailable(error: &std::io::Error) -> EngineError {
+    EngineError::Unavailable { what: "the output cannot be read or written now", chain: error.to_string() }
+}

@@ -1,0 +1,107 @@
+//! A permit: held for as long as something admitted goes on. It counts as activity, and ends with the session (TM-4, TM-6).
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::live::Live;
+use std::sync::Arc;
+use std::time::Duration;
+use tenure_environment::Environment;
+use tenure_session::{Operation, Session, SessionId, Verdict, deadline, verdict};
+
+/// Longest sleep before the clock is looked at again: timers stand still while the host sleeps, deadlines do not.
+const SLEEP_MAX: Duration = Duration::from_secs(30);
+
+/// Leave to do one thing in one session. While it is held and counts as activity, the session is at work.
+pub struct Permit {
+    engine: Engine,
+    operation: Operation,
+    session: Session,
+    live: Arc<Live>,
+}
+
+impl Permit {
+    pub(crate) fn new(engine: Engine, operation: Operation, session: Session, live: Arc<Live>) -> Permit {
+        Permit { engine, operation, session, live }
+    }
+
+    /// The session as it was when this was given.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Takes the session as it is now.
+    pub(crate) fn refresh(&mut self, session: Session) {
+        self.session = session;
+    }
+
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// The session's environment.
+    pub fn environment(&self) -> Result<Arc<dyn Environment>, EngineError> {
+        self.live.environment().ok_or(EngineError::Recovering)
+    }
+
+    /// Does something until it is done or the session ends, by whatever reason, also by a limit that passes meanwhile: nobody else need be awake for that.
+    pub async fn race<T>(&self, work: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
+        tokio::select! {
+            biased;
+            done = work => match done {
+                // An environment that fails because its session ended is no failure of its own.
+                Err(error) if self.live.ended.is_cancelled() => Err(self.gone_or(error).await),
+                done => done,
+            },
+            error = self.ended() => Err(error),
+        }
+    }
+
+    /// Waits for the session's end, and says what to answer then.
+    pub async fn ended(&self) -> EngineError {
+        // Limits only ever move away, so what was known when this was given is early at worst.
+        let mut session = self.session.clone();
+        loop {
+            let nap = deadline(&session, &self.live.presence())
+                .map_or(SLEEP_MAX, |at| Duration::from_millis(at.ms_since(self.engine.now())));
+            tokio::select! {
+                () = self.live.ended.cancelled() => {}
+                () = tokio::time::sleep(nap.clamp(Duration::from_millis(1), SLEEP_MAX)) => {}
+            }
+            match self.engine.still_admitted(&self.session.id).await {
+                Ok(now) => session = now,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn gone_or(&self, error: EngineError) -> EngineError {
+        self.engine.still_admitted(&self.session.id).await.err().unwrap_or(error)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.operation.row().activity {
+            self.engine.work_ends(&self.session.id, &self.live, self.operation);
+        }
+    }
+}
+
+impl Engine {
+    /// Whether what was admitted may go on: not once the session has ended or a limit has passed, which is recorded then.
+    pub(crate) async fn still_admitted(&self, id: &SessionId) -> Result<Session, EngineError> {
+        loop {
+            let session =
+                self.store().session_get(id).await?.ok_or_else(|| EngineError::Internal(format!("{id} vanished")))?;
+            let presence = self.presence(&session);
+            match verdict(&session, &presence, self.now()) {
+                Verdict::Proceed => return Ok(session),
+                Verdict::Gone(end) => {
+                    let end = Box::new(end.clone());
+                    return Err(EngineError::Gone { id: id.clone(), state: session.state, end, captured: None });
+                }
+                Verdict::End(limit, at) => drop(self.expire(&session, limit, at).await?),
+            }
+        }
+    }
+}

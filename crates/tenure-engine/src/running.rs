@@ -1,0 +1,515 @@
+//! Programs that run: one task for each, which holds its permit, hears its end, and writes it down before it tells anybody.
+
+use crate::call::Call;
+use crate::draft;
+use crate::ending::unseen;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::exec::{ExecRequest, exec_record};
+use crate::output::{OutputStream, output_unavailable};
+use crate::permit::Permit;
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tenure_environment::agent::{Attached, Event, ExecReceiver, ExecSender};
+use tenure_environment::protocol::{Ended, Exec, Sink, Written};
+use tenure_environment::{AgentError, Client, Environment, EnvironmentError};
+use tenure_session::{ExecId, Operation, Session, Trigger};
+use tenure_store::{ExecIntended, ExecIntent, ExecLedgerState, ExecOutcome, ExecRecord, IdempotencyClaim, StreamTotal};
+use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
+
+/// How long a program runs before it is written down as started on its own: a shorter one is written down once, with its end.
+const STARTED_AFTER: Duration = Duration::from_millis(20);
+
+/// How often a lost connection to a program is tried again, and how far apart.
+const ATTACH_TRIES: u32 = 20;
+const ATTACH_EVERY: Duration = Duration::from_millis(250);
+
+/// Most bytes in one event.
+const EVENT_BYTES: usize = 64 << 10;
+
+/// The programs that run now, of all sessions.
+#[derive(Default)]
+pub(crate) struct RunningTable {
+    execs: Mutex<HashMap<ExecId, Arc<Running>>>,
+}
+
+impl RunningTable {
+    /// A program that runs.
+    pub fn get(&self, id: &ExecId) -> Option<Arc<Running>> {
+        self.execs.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn put(&self, running: Arc<Running>) {
+        let id = running.record.id.clone();
+        self.execs.lock().unwrap_or_else(PoisonError::into_inner).insert(id, running);
+    }
+
+    fn remove(&self, id: &ExecId) {
+        self.execs.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+/// What is known of a running program.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    stdout: Written,
+    stderr: Written,
+    outcome: Option<ExecOutcome>,
+}
+
+/// One running program.
+pub(crate) struct Running {
+    record: ExecRecord,
+    seen: watch::Sender<Seen>,
+    input: tokio::sync::Mutex<Option<ExecSender>>,
+}
+
+impl Running {
+    /// Its row as it was when it was started.
+    pub fn record(&self) -> &ExecRecord {
+        &self.record
+    }
+
+    /// Its row as it is now.
+    pub fn record_now(&self) -> ExecRecord {
+        let outcome = self.seen.borrow().outcome.clone();
+        let state = outcome.as_ref().map_or(ExecLedgerState::Started, |outcome| outcome.state);
+        ExecRecord { state, outcome, ..self.record.clone() }
+    }
+
+    /// Whether its end is written down.
+    pub fn has_ended(&self) -> bool {
+        self.seen.borrow().outcome.is_some()
+    }
+
+    /// Waits until its end is written down.
+    pub async fn ended(&self) -> ExecRecord {
+        // The sender is here, so it cannot be gone.
+        let _ = self.seen.subscribe().wait_for(|seen| seen.outcome.is_some()).await;
+        self.record_now()
+    }
+
+    /// Feeds its input.
+    pub async fn feed(&self, bytes: &[u8]) -> Result<(), EngineError> {
+        let mut input = self.input.lock().await;
+        match input.as_mut() {
+            Some(sender) => Ok(sender.input(bytes).await?),
+            None => Err(EngineError::Recovering),
+        }
+    }
+
+    /// Ends its input.
+    pub async fn feed_end(&self) -> Result<(), EngineError> {
+        let mut input = self.input.lock().await;
+        match input.as_mut() {
+            Some(sender) => Ok(sender.end_input().await?),
+            None => Err(EngineError::Recovering),
+        }
+    }
+}
+
+/// A program about to be started.
+pub(crate) struct Start<'a> {
+    /// Who asked; nobody, where a template did.
+    pub call: Option<&'a Call>,
+    /// Leave to do it.
+    pub permit: Permit,
+    /// What it is called.
+    pub exec: ExecId,
+    /// What it is.
+    pub request: ExecRequest,
+    /// The key it is claimed under.
+    pub claim: Option<IdempotencyClaim>,
+}
+
+impl Engine {
+    /// Writes a program into the ledger, starts it, and sees to it from then on. Goes on where the caller does not wait.
+    pub(crate) async fn exec_launch(&self, start: Start<'_>) -> Result<(Arc<Permit>, Arc<Running>), EngineError> {
+        let (engine, call) = (self.clone(), start.call.cloned());
+        let Start { permit, exec, request, claim, .. } = start;
+        let launched = tokio::spawn(async move {
+            let live = permit.live().clone();
+            let result = engine.exec_launch_now(call, permit, exec, request, claim).await;
+            if result.is_err() {
+                live.exec_ends();
+            }
+            result
+        });
+        launched.await.map_err(|error| EngineError::Internal(error.to_string()))?
+    }
+
+    /// Starts a program that nobody asked for: it is no activity, moves no state, and is not counted.
+    pub(crate) async fn exec_uncounted(&self, session: &Session, request: ExecRequest) -> Result<(), EngineError> {
+        let live = self.live().get_or_begin(session);
+        // Counted like every other, so that its end can be; the limit is not asked.
+        let _ = live.exec_begins(|_| Ok::<(), EngineError>(()));
+        let permit = Permit::new(self.clone(), Operation::SessionGet, session.clone(), live);
+        let exec = ExecId::new(self.random()?);
+        self.exec_launch_now(None, permit, exec, request, None).await.map(drop)
+    }
+
+    async fn exec_launch_now(
+        &self,
+        call: Option<Call>,
+        mut permit: Permit,
+        exec: ExecId,
+        request: ExecRequest,
+        claim: Option<IdempotencyClaim>,
+    ) -> Result<(Arc<Permit>, Arc<Running>), EngineError> {
+        let now = self.now();
+        let session = permit.session().clone();
+        let environment = permit.environment()?;
+        let default_ms = Some(self.settings().exec_default_timeout_ms).filter(|_| !request.background);
+        let timeout_ms = request.timeout_ms.or(default_ms);
+        let record = exec_record(&session, exec, &request, timeout_ms, now);
+        let intent = self.exec_intent(call.as_ref(), &session, &record, claim);
+        // The connection is made while the intent is made durable; nothing is asked over it before.
+        let (intended, connected) = tokio::join!(self.store().exec_intend(intent), environment.connect());
+        match intended? {
+            ExecIntended::Done(now) => {
+                if now.state != session.state {
+                    self.meters().moved(session.state, now.state);
+                    permit.live().publish();
+                }
+                permit.refresh(now);
+            }
+            ExecIntended::Refused(now) => {
+                return Err(self.changed(tenure_store::Changed::Refused(now)).err().unwrap_or(EngineError::Recovering));
+            }
+            ExecIntended::Claimed(_) => return Err(crate::idempotency::conflict()),
+            ExecIntended::Missing => return Err(EngineError::Internal("a session vanished".to_owned())),
+        }
+        self.meters().execs.inc();
+        let permit = Arc::new(permit);
+        let begun = self.exec_start_inside(connected, &record, &request, timeout_ms);
+        match permit.race(begun).await {
+            Ok(attached) => Ok((permit.clone(), self.exec_follow(permit, environment, record, attached))),
+            Err(error) => self.exec_not_started(permit, record, error).await,
+        }
+    }
+
+    fn exec_intent(
+        &self,
+        call: Option<&Call>,
+        session: &Session,
+        record: &ExecRecord,
+        claim: Option<IdempotencyClaim>,
+    ) -> ExecIntent {
+        let at = record.created_at;
+        let actor = call.map_or_else(|| "system".to_owned(), Call::actor);
+        let mut entry = draft::moved(session, session.state, at, Trigger::UserAction, &actor);
+        entry.action = Operation::ExecRun.row().name.to_owned();
+        // The program's name only: arguments may hold secrets.
+        entry.metadata =
+            json!({ "exec_id": record.id, "program": record.cmd.first(), "background": record.background });
+        let mut running_entry = draft::moved(session, tenure_session::State::Running, at, Trigger::ApiCall, &actor);
+        running_entry.reason = Some(format!("first exec {}", record.id));
+        ExecIntent {
+            record: record.clone(),
+            claim,
+            activity: call.map(|_| Operation::ExecRun.row().name.to_owned()),
+            running_entry,
+            entry,
+        }
+    }
+
+    async fn exec_start_inside(
+        &self,
+        connected: Result<Client, EnvironmentError>,
+        record: &ExecRecord,
+        request: &ExecRequest,
+        timeout_ms: Option<u64>,
+    ) -> Result<Attached, EngineError> {
+        let files = self.output_files(&record.session_id, &record.id).map_err(|error| output_unavailable(&error))?;
+        let exec = Exec {
+            exec_id: record.id.to_string(),
+            cmd: record.cmd.clone(),
+            cwd: record.cwd.clone(),
+            env: request.env.clone(),
+            user: record.user.clone(),
+            tag: record.tag.clone(),
+            timeout_ms,
+            stdin: request.stdin.is_some() || request.background,
+            tty: None,
+            sink: Sink::File { cap_bytes: self.settings().exec_output_cap_bytes },
+        };
+        let mut attached = connected?.exec(exec, files).await?;
+        if let Some(stdin) = &request.stdin {
+            // A program that ends without reading its input is no failure.
+            let _ = attached.sender.input(stdin.as_bytes()).await;
+            let _ = attached.sender.end_input().await;
+        }
+        Ok(attached)
+    }
+
+    /// It never ran, or nobody knows: settled as such, and said to the caller where it is the caller's doing.
+    async fn exec_not_started(
+        &self,
+        permit: Arc<Permit>,
+        record: ExecRecord,
+        error: EngineError,
+    ) -> Result<(Arc<Permit>, Arc<Running>), EngineError> {
+        let state = match &error {
+            EngineError::Gone { .. } | EngineError::Unavailable { .. } | EngineError::Recovering => {
+                ExecLedgerState::Unknown
+            }
+            _ => ExecLedgerState::Failed,
+        };
+        let nothing = StreamTotal::default();
+        let outcome = unseen(state, self.now(), &error.to_string(), nothing, nothing);
+        self.store().exec_settle(&record.id, outcome, None).await?;
+        drop(permit);
+        Err(error)
+    }
+
+    /// From here on somebody sees to it, whoever waits.
+    pub(crate) fn exec_follow(
+        &self,
+        permit: Arc<Permit>,
+        environment: Arc<dyn Environment>,
+        record: ExecRecord,
+        attached: Attached,
+    ) -> Arc<Running> {
+        let (sender, receiver) = attached.split();
+        let running = Arc::new(Running {
+            record,
+            seen: watch::Sender::new(Seen::default()),
+            input: tokio::sync::Mutex::new(Some(sender)),
+        });
+        self.running().put(running.clone());
+        let (engine, seen_by) = (self.clone(), running.clone());
+        tokio::spawn(async move {
+            let begun = tokio::time::Instant::now();
+            let outcome = engine.exec_watch(&permit, &environment, &seen_by, receiver).await;
+            engine.exec_settle(&permit, &seen_by, outcome).await;
+            engine.meters().exec_seconds.observe(begun.elapsed().as_secs_f64());
+            permit.live().exec_ends();
+            engine.running().remove(&seen_by.record.id);
+            drop(permit);
+            // The agent remembers what ended until it is told that somebody wrote it down.
+            if let Ok(mut client) = environment.connect().await {
+                let _ = client.forget(seen_by.record.id.as_str()).await;
+            }
+        });
+        running
+    }
+
+    async fn exec_watch(
+        &self,
+        permit: &Permit,
+        environment: &Arc<dyn Environment>,
+        running: &Running,
+        mut receiver: ExecReceiver,
+    ) -> ExecOutcome {
+        let mut started = Some(Box::pin(tokio::time::sleep(STARTED_AFTER)));
+        loop {
+            let event = tokio::select! {
+                event = receiver.next() => event,
+                () = async { if let Some(timer) = started.as_mut() { timer.await } }, if started.is_some() => {
+                    started = None;
+                    if let Err(error) = self.store().exec_started(&running.record.id, self.now()).await {
+                        tracing::warn!(exec = %running.record.id, %error, "the start of an exec was not written down");
+                    }
+                    continue;
+                }
+            };
+            match event {
+                Ok(Some(Event::Progress { output, error })) => running.seen.send_modify(|seen| {
+                    (seen.stdout, seen.stderr) = (output, error);
+                }),
+                Ok(Some(Event::Exited(ended))) => return self.outcome(&ended),
+                Ok(Some(Event::Output(_) | Event::Error(_))) => {}
+                Ok(Some(Event::Detached) | None) | Err(_) => {
+                    match self.exec_attach_again(permit, environment, running).await {
+                        Ok(again) => receiver = again,
+                        Err(outcome) => return outcome,
+                    }
+                }
+            }
+        }
+    }
+
+    /// The connection was lost: found again, or an end that nobody saw.
+    async fn exec_attach_again(
+        &self,
+        permit: &Permit,
+        environment: &Arc<dyn Environment>,
+        running: &Running,
+    ) -> Result<ExecReceiver, ExecOutcome> {
+        let record = &running.record;
+        *running.input.lock().await = None;
+        let mut why = "the connection to it was lost".to_owned();
+        for _ in 0..ATTACH_TRIES {
+            if permit.live().ended.is_cancelled() {
+                break;
+            }
+            match environment.connect().await {
+                Ok(client) => match client.attach(record.id.as_str()).await {
+                    Ok(attached) => {
+                        let (sender, receiver) = attached.split();
+                        *running.input.lock().await = Some(sender);
+                        return Ok(receiver);
+                    }
+                    Err(error @ AgentError::Failed { .. }) => {
+                        why = error.to_string();
+                        break;
+                    }
+                    Err(error) => why = error.to_string(),
+                },
+                Err(EnvironmentError::Gone) => break,
+                Err(error) => why = error.to_string(),
+            }
+            tokio::time::sleep(ATTACH_EVERY).await;
+        }
+        let (stdout, stderr) = self.output_totals(&record.session_id, &record.id).await;
+        // An environment takes its programs with it; how they ended nobody saw.
+        let (state, why) = match permit.live().ended.is_cancelled() {
+            true => (ExecLedgerState::Killed, "the session ended".to_owned()),
+            false => (ExecLedgerState::Unknown, why),
+        };
+        Err(unseen(state, self.now(), &why, stdout, stderr))
+    }
+
+    fn outcome(&self, ended: &Ended) -> ExecOutcome {
+        let state = match (ended.exit_code, ended.signal, &ended.not_started) {
+            (_, _, Some(_)) => ExecLedgerState::Failed,
+            (Some(_), ..) => ExecLedgerState::Exited,
+            (None, Some(_), None) => ExecLedgerState::Killed,
+            (None, None, None) => ExecLedgerState::Unknown,
+        };
+        let total = |written: Written| StreamTotal { bytes: written.bytes, dropped: written.dropped };
+        ExecOutcome {
+            state,
+            ended_at: self.now(),
+            exit_code: ended.exit_code,
+            signal: ended.signal,
+            timed_out: ended.timed_out,
+            oom_killed: ended.oom_killed,
+            error: ended.not_started.clone(),
+            stdout: total(ended.output),
+            stderr: total(ended.error),
+            duration_ms: Some(ended.duration_ms),
+        }
+    }
+
+    /// Written down first, then told.
+    async fn exec_settle(&self, permit: &Permit, running: &Running, outcome: ExecOutcome) {
+        let record = &running.record;
+        loop {
+            match self.store().exec_settle(&record.id, outcome.clone(), None).await {
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::error!(exec = %record.id, %error, "the end of an exec was not written down; trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+        tracing::debug!(session = %permit.session().id, exec = %record.id, state = ?outcome.state, "exec ended");
+        running.seen.send_modify(|seen| seen.outcome = Some(outcome));
+    }
+}
+
+/// What comes from a program that is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecEvent {
+    /// It was started; its row.
+    Started(Box<ExecRecord>),
+    /// It printed this.
+    Stdout(Vec<u8>),
+    /// It printed this as error output.
+    Stderr(Vec<u8>),
+    /// It ended; nothing follows.
+    Exit(Box<ExecRecord>),
+}
+
+/// Follows a program from its first byte to its end.
+pub struct ExecFollow {
+    engine: Engine,
+    record: ExecRecord,
+    running: Option<Arc<Running>>,
+    seen: Option<watch::Receiver<Seen>>,
+    permit: Option<Arc<Permit>>,
+    read: [u64; 2],
+    told_start: bool,
+    over: bool,
+}
+
+impl ExecFollow {
+    pub(crate) fn new(
+        engine: Engine,
+        record: ExecRecord,
+        running: Option<Arc<Running>>,
+        permit: Option<Arc<Permit>>,
+    ) -> Result<ExecFollow, EngineError> {
+        let seen = running.as_ref().map(|running| running.seen.subscribe());
+        Ok(ExecFollow { engine, record, running, seen, permit, read: [0; 2], told_start: false, over: false })
+    }
+
+    /// What comes next; `None` after the end.
+    pub async fn next(&mut self) -> Result<Option<ExecEvent>, EngineError> {
+        if !std::mem::replace(&mut self.told_start, true) {
+            return Ok(Some(ExecEvent::Started(Box::new(self.record.clone()))));
+        }
+        while !self.over {
+            // Looked at before the files are: what was written by then is in them.
+            let ended = match &mut self.seen {
+                Some(seen) => seen.borrow_and_update().outcome.is_some(),
+                None => true,
+            };
+            for (index, stream) in [OutputStream::Stdout, OutputStream::Stderr].into_iter().enumerate() {
+                let bytes = self.read_more(index, stream).await?;
+                if !bytes.is_empty() {
+                    return Ok(Some(match stream {
+                        OutputStream::Stdout => ExecEvent::Stdout(bytes),
+                        OutputStream::Stderr => ExecEvent::Stderr(bytes),
+                    }));
+                }
+            }
+            if ended {
+                self.over = true;
+                let record = match &self.running {
+                    Some(running) => running.record_now(),
+                    None => self.record.clone(),
+                };
+                return Ok(Some(ExecEvent::Exit(Box::new(record))));
+            }
+            self.wait().await?;
+        }
+        Ok(None)
+    }
+
+    async fn wait(&mut self) -> Result<(), EngineError> {
+        let Some(seen) = &mut self.seen else { return Ok(()) };
+        let changed = async {
+            // The sender lives in the table for as long as this is asked.
+            let _ = seen.changed().await;
+            Ok(())
+        };
+        match &self.permit {
+            Some(permit) => permit.race(changed).await,
+            None => changed.await,
+        }
+    }
+
+    async fn read_more(&mut self, index: usize, stream: OutputStream) -> Result<Vec<u8>, EngineError> {
+        use tokio::io::AsyncSeekExt;
+        let path = self.engine.output_path(&self.record.session_id, &self.record.id, stream);
+        let read = async {
+            let mut file = tokio::fs::File::open(path).await?;
+            file.seek(std::io::SeekFrom::Start(self.read[index])).await?;
+            let mut bytes = Vec::new();
+            file.take(EVENT_BYTES as u64).read_to_end(&mut bytes).await?;
+            Ok::<_, std::io::Error>(bytes)
+        };
+        let bytes = match read.await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(output_unavailable(&error)),
+        };
+        self.read[index] += bytes.len() as u64;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,102 @@
+//! What a keeper finds of the one before it: from the facts that were written down, and from the kernel's own tables.
+
+use super::facts::{End, Facts, FactsDir};
+use super::ground::Ground;
+use crate::process::{self, Identity};
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+
+/// What is there of one berth.
+pub enum Recovered {
+    /// Its agent lives: the same process, proven.
+    Alive(Box<Facts>, OwnedFd),
+    /// Its agent has ended, and nobody saw how. What it left is to be taken down.
+    Ended(Box<Facts>),
+    /// Somebody has to be told of it, and nothing is to be done until it is discarded: it has ended and was cleaned up, or it is lost.
+    Told(Box<Facts>),
+    /// It belongs to nobody, and is to be taken down.
+    Stray,
+}
+
+/// Everything of this instance, by berth.
+pub fn everything(ground: &Ground, facts: &FactsDir) -> Vec<(String, Recovered)> {
+    let mut written = facts.read_all();
+    let boot_id = process::boot_id().unwrap_or_default();
+    names(ground, written.keys())
+        .into_iter()
+        .map(|name| {
+            let found = match written.remove(&name) {
+                Some(facts) if facts.bound.is_some() => recover(facts, &boot_id),
+                Some(_) | None => Recovered::Stray,
+            };
+            (name, found)
+        })
+        .collect()
+}
+
+/// All berths of which anything is there.
+fn names<'a>(ground: &Ground, written: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+    let prefix = format!("{}/", ground.instance.uuid);
+    let running = process::marks(&prefix).into_iter().map(|mark| mark[prefix.len()..].to_owned());
+    let sockets = std::fs::read_dir(ground.instance.sockets()).into_iter().flatten().flatten();
+    let sockets = sockets.filter_map(|entry| entry.file_name().into_string().ok());
+    let found = running.chain(sockets).chain(ground.groups.existing_names()).chain(ground.volumes.existing());
+    found.chain(written.cloned()).filter(|name| is_berth(name)).collect()
+}
+
+/// A tenant chooses the words of its processes: what is no berth's name is none of ours, and leads nowhere.
+fn is_berth(name: &str) -> bool {
+    name.strip_prefix('b')
+        .is_some_and(|number| (6..=16).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn recover(mut facts: Facts, boot_id: &str) -> Recovered {
+    if facts.end.is_some() || facts.evidence.is_some() {
+        return Recovered::Told(Box::new(facts));
+    }
+    if facts.boot_id != boot_id {
+        facts.evidence = Some(format!("the host has booted since: {} then, {boot_id} now", facts.boot_id));
+        return Recovered::Told(Box::new(facts));
+    }
+    let (pid, started) = (facts.berth.pid, facts.berth.started_ticks);
+    match process::identify(pid, started) {
+        Identity::Same(pidfd) => Recovered::Alive(Box::new(facts), pidfd),
+        Identity::Gone => {
+            facts.end = Some(End::default());
+            Recovered::Ended(Box::new(facts))
+        }
+        Identity::Another(now) => {
+            facts.evidence = Some(format!("process {pid} started at tick {now}, its agent at tick {started}"));
+            Recovered::Told(Box::new(facts))
+        }
+    }
+}
+
+/// A number for the next berth that none of these has, nor any that was here earlier in this boot of the host: a manager may still speak of them.
+pub fn next_number<'a>(names: impl Iterator<Item = &'a String>, boot_ms: u64) -> u64 {
+    let highest = names.filter_map(|name| name[1..].parse::<u64>().ok()).max().unwrap_or(0);
+    // More than one berth per millisecond is not made.
+    highest.saturating_add(1).max(boot_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// EN-10: what a tenant calls itself leads nowhere.
+    #[test]
+    fn only_berths_names_are_names_of_berths() {
+        assert!(is_berth("b000001") && is_berth("b1234567890"));
+        for name in ["", "b", "b1", "../b000001", "b000001/..", "b00000x", "c000001", "b99999999999999999"] {
+            assert!(!is_berth(name), "{name}");
+        }
+    }
+
+    /// EN-10: a berth's name never passes to another one while somebody may speak of it.
+    #[test]
+    fn numbers_of_berths_are_not_used_again() {
+        let names = ["b000009".to_owned(), "b5000".to_owned()];
+        assert_eq!(next_number(names.iter(), 100), 5001);
+        assert_eq!(next_number(names.iter(), 1_000_000), 1_000_000);
+    }
+}

@@ -1,0 +1,54 @@
+//! Connections, and the settings that each of them has.
+
+use rusqlite::{Connection, OpenFlags};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// In this file.
+    File(PathBuf),
+    /// In the memory of one connection, and gone with it.
+    Memory,
+}
+
+impl Place {
+    /// The connection that writes.
+    pub fn writer(&self) -> rusqlite::Result<Connection> {
+        let connection = match self {
+            Place::File(path) => Connection::open_with_flags(path, flags())?,
+            Place::Memory => Connection::open_in_memory()?,
+        };
+        // Another program may hold the database for a moment, `sqlite3` in somebody's hand for one.
+        connection.busy_timeout(Duration::from_secs(5))?;
+        if let Place::File(_) = self {
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+        }
+        // What was acknowledged survives a power cut: the WAL is flushed by each commit.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "recursive_triggers", true)?;
+        // 16 MiB of WAL between two checkpoints: each rewrites the pages that changed, however often they did.
+        connection.pragma_update(None, "wal_autocheckpoint", 4096)?;
+        connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+        connection.pragma_update(None, "cache_size", -32_768)?;
+        connection.set_prepared_statement_cache_capacity(128);
+        Ok(connection)
+    }
+}
+
+/// A connection that only reads a database file.
+pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags())?;
+    connection.busy_timeout(Duration::from_secs(1))?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", -8192)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Each connection is used by one thread at a time, so SQLite need not lock it. The file was made before.
+fn flags() -> OpenFlags {
+    OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}

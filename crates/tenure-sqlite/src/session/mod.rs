@@ -1,0 +1,23 @@
+//! Sessions: how they are made, read, changed and listed.
+
+mod change;
+mod create;
+mod list;
+mod record;
+
+pub(crate) use change::{delete, end, environment, extend, move_to, start_running, undelete, was_worked_in};
+pub(crate) use create::create;
+pub(crate) use list::{count, due, list, refresh, unfinished};
+pub(crate) use record::{begin_work, get};
+
+use crate::failure::Failure;
+use rusqlite::{Connection, params};
+use serde_json::Value;
+use tenure_session::SessionId;
+
+/// The state document.
+pub(crate) fn document(sql: &Connection, id: &SessionId) -> Result<Option<Value>, Failure> {
+    let mut query = sql.prepare_cached("SELECT document FROM session_documents WHERE session_id = ?1")?;
+    let mut rows = query.query(params![id.as_str()])?;
+    rows.next()?.map(|row| crate::row::json(row, 0)).transpose()
+}

@@ -1,0 +1,316 @@
+//! The one writer: a thread with a queue of changes that can be run again, committed in groups.
+//!
+//! ```text
+//!            ┌──────────────────────── a batch ────────────────────────┐
+//!  queue ──► begin ─► (savepoint ─► change ─► release | roll back to)* ─► commit ─► answer all
+//!                          │                                               │
+//!                          │ the transaction is gone                       │ failed
+//!                          ▼                                               ▼
+//!                     nothing was done: each change runs again alone; after an I/O error at commit nobody knows, and everybody is told so
+//! ```
+//!
+//! A savepoint does not isolate every error: a full disk inside one takes the whole transaction away, and the changes before it with it. So after
+//! each change the writer asks whether the transaction still stands, and nobody is answered before the commit.
+
+use crate::connection::Place;
+use crate::failure::Failure;
+use crate::heads::Heads;
+use crate::lock::DirectoryLock;
+use rusqlite::Connection;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use tenure_store::StoreError;
+use tokio::sync::oneshot;
+
+/// What a change may use.
+pub(crate) struct Writing<'a> {
+    /// The connection, inside a transaction.
+    pub sql: &'a Connection,
+    /// Set where an entry was added to the audit.
+    pub audited: &'a Cell<bool>,
+}
+
+/// One change, and whoever waits for it.
+pub(crate) trait Job: Send {
+    /// Makes the change; keeps its outcome. Can be called again after the transaction was undone.
+    fn run(&mut self, writing: &Writing<'_>) -> Result<(), Failure>;
+    /// Answers with the outcome that was kept.
+    fn done(self: Box<Self>);
+    /// Answers that it was not done.
+    fn failed(self: Box<Self>, why: StoreError);
+}
+
+/// What is sent to the writer.
+pub(crate) enum Message {
+    /// A change.
+    Change(Box<dyn Job>),
+    /// No more after what is queued.
+    Close(oneshot::Sender<()>),
+}
+
+/// A change as it waits in the queue.
+pub(crate) struct Task<T, F> {
+    change: F,
+    outcome: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Task<T, F> {
+    /// A change and where its outcome is waited for.
+    pub fn new(change: F) -> (Task<T, F>, oneshot::Receiver<Result<T, StoreError>>) {
+        let (reply, outcome) = oneshot::channel();
+        (Task { change, outcome: None, reply }, outcome)
+    }
+}
+
+impl<T: Send, F: Fn(&Writing<'_>) -> Result<T, Failure> + Send> Job for Task<T, F> {
+    fn run(&mut self, writing: &Writing<'_>) -> Result<(), Failure> {
+        // Whatever a panic left half done is undone with the savepoint.
+        let ran = catch_unwind(AssertUnwindSafe(|| (self.change)(writing)));
+        let outcome = ran.unwrap_or_else(|_| Err(Failure::impossible("a change panicked")))?;
+        self.outcome = Some(outcome);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>) {
+        let missing = || StoreError::Corrupt("a change ended without an outcome".to_owned());
+        // Whoever asked may have gone away; what was done stays done.
+        let _ = self.reply.send(self.outcome.ok_or_else(missing));
+    }
+
+    fn failed(self: Box<Self>, why: StoreError) {
+        let _ = self.reply.send(Err(why));
+    }
+}
+
+/// Why nothing of a batch was done.
+enum Undone {
+    /// The transaction went away before its commit.
+    Before(Failure),
+    /// Its commit failed.
+    AtCommit(Failure),
+}
+
+/// The thread's own state.
+pub(crate) struct Writer {
+    place: Place,
+    connection: Option<Connection>,
+    heads: Option<Heads>,
+    batch_max: usize,
+    /// Let go of last, after the connection.
+    lock: Option<DirectoryLock>,
+}
+
+impl Writer {
+    /// A writer with this connection.
+    pub fn new(place: Place, connection: Connection, heads: Option<Heads>, batch_max: usize) -> Writer {
+        Writer { place, connection: Some(connection), heads, batch_max: batch_max.max(1), lock: None }
+    }
+
+    /// Holds the lock as long as it writes.
+    pub fn holding(mut self, lock: DirectoryLock) -> Writer {
+        self.lock = Some(lock);
+        self
+    }
+
+    /// Works until it is told to close, or until nobody is left who could ask for anything.
+    pub fn run(mut self, queue: &Receiver<Message>) {
+        let mut closing = None;
+        while closing.is_none() {
+            let Some(first) = self.wait(queue) else { break };
+            closing = self.batch(first, queue);
+        }
+        // What was queued behind the word to close is still done.
+        while let Ok(message) = queue.try_recv() {
+            self.batch(Some(message), queue);
+        }
+        self.finish();
+        if let Some(reply) = closing {
+            let _ = reply.send(());
+        }
+    }
+
+    /// The next message; `Some(None)` where a head is due first, `None` where there is nobody left.
+    #[allow(clippy::option_option)] // Three answers, used in one place.
+    fn wait(&mut self, queue: &Receiver<Message>) -> Option<Option<Message>> {
+        match self.heads.as_ref().and_then(Heads::due_in) {
+            None => queue.recv().ok().map(Some),
+            Some(due_in) => match queue.recv_timeout(due_in) {
+                Ok(message) => Some(Some(message)),
+                Err(RecvTimeoutError::Timeout) => Some(None),
+                Err(RecvTimeoutError::Disconnected) => None,
+            },
+        }
+    }
+
+    /// Takes what waits, up to the bound, and does it. Whoever wants the end is handed back.
+    fn batch(&mut self, first: Option<Message>, queue: &Receiver<Message>) -> Option<oneshot::Sender<()>> {
+        let mut jobs = Vec::new();
+        let mut closing = None;
+        let mut next = first;
+        while let Some(message) = next {
+            match message {
+                Message::Change(job) => jobs.push(job),
+                Message::Close(reply) => closing = Some(reply),
+            }
+            let full = jobs.len() >= self.batch_max || closing.is_some();
+            next = if full { None } else { queue.try_recv().ok() };
+        }
+        if !jobs.is_empty() {
+            self.group(jobs);
+        }
+        self.sign_if_due();
+        closing
+    }
+
+    /// All in one transaction; should that not come to its end, each alone.
+    fn group(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        match self.attempt(&mut jobs) {
+            Ok(outcomes) => answer(jobs, outcomes),
+            Err(Undone::AtCommit(failure)) if failure.is_io() => self.nobody_knows(jobs, &failure),
+            Err(Undone::Before(failure) | Undone::AtCommit(failure)) => {
+                tracing::warn!(error = %failure, changes = jobs.len(), "a group of changes was undone; each is made alone");
+                self.recover_after(&failure);
+                jobs.into_iter().for_each(|job| self.alone(job));
+            }
+        }
+    }
+
+    fn alone(&mut self, job: Box<dyn Job>) {
+        let mut jobs = vec![job];
+        match self.attempt(&mut jobs) {
+            Ok(outcomes) => answer(jobs, outcomes),
+            Err(Undone::AtCommit(failure)) if failure.is_io() => self.nobody_knows(jobs, &failure),
+            Err(Undone::Before(failure) | Undone::AtCommit(failure)) => {
+                self.recover_after(&failure);
+                answer(jobs, vec![Some(failure.answer())]);
+            }
+        }
+    }
+
+    /// The file failed while a commit was made durable: it may be there after the next crash, or not. To make the changes again could make them twice.
+    fn nobody_knows(&mut self, jobs: Vec<Box<dyn Job>>, failure: &Failure) {
+        tracing::error!(error = %failure, changes = jobs.len(), "the database failed while it made changes durable");
+        self.recover_after(failure);
+        jobs.into_iter().for_each(|job| job.failed(StoreError::Unknown(failure.to_string())));
+    }
+
+    /// One transaction. Says for each change why it failed by itself, or that the transaction was undone.
+    fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Option<StoreError>>, Undone> {
+        let connection = self.connected().map_err(Undone::Before)?;
+        let audited = Cell::new(false);
+        let outcomes = transaction(connection, jobs, &audited);
+        if !connection.is_autocommit() && outcomes.is_err() {
+            roll_back(connection);
+        }
+        if let (Ok(_), true, Some(heads)) = (&outcomes, audited.get(), &mut self.heads) {
+            heads.outdated();
+        }
+        outcomes
+    }
+
+    fn connected(&mut self) -> Result<&Connection, Failure> {
+        if self.connection.is_none() {
+            self.connection = Some(self.place.writer()?);
+        }
+        self.connection.as_ref().ok_or_else(|| Failure::impossible("there is no connection"))
+    }
+
+    /// After an I/O error nothing that the connection keeps of the file is trusted: the next transaction opens it anew, and recovers.
+    fn recover_after(&mut self, failure: &Failure) {
+        match self.place {
+            Place::File(_) if failure.is_io() => self.connection = None,
+            // In memory there is nothing to open anew.
+            Place::File(_) | Place::Memory => {}
+        }
+    }
+
+    fn sign_if_due(&mut self) {
+        let due = self.heads.as_ref().and_then(Heads::due_in).is_some_and(|due_in| due_in.is_zero());
+        if due {
+            self.sign();
+        }
+    }
+
+    fn sign(&mut self) {
+        let (Some(heads), Some(connection)) = (self.heads.as_mut(), self.connection.as_ref()) else { return };
+        if let Err(error) = heads.sign(connection) {
+            tracing::error!(%error, "the audit's end was not signed; the next one covers it");
+            if !connection.is_autocommit() {
+                roll_back(connection);
+            }
+        }
+    }
+
+    /// A last head, and everything in the database file itself.
+    fn finish(mut self) {
+        if self.heads.as_ref().and_then(Heads::due_in).is_some() {
+            self.sign();
+        }
+        let Some(connection) = self.connection.take() else { return };
+        if let Place::File(_) = self.place
+            && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        {
+            tracing::warn!(%error, "the next start reads the rest from the log");
+        }
+        if let Err((_, error)) = connection.close() {
+            tracing::warn!(%error, "the database was not closed in order");
+        }
+        drop(self.lock);
+    }
+}
+
+/// Begins, makes each change in a savepoint of its own, commits.
+fn transaction(
+    connection: &Connection,
+    jobs: &mut [Box<dyn Job>],
+    audited: &Cell<bool>,
+) -> Result<Vec<Option<StoreError>>, Undone> {
+    let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map_err(Failure::from);
+    let before = Undone::Before;
+    run("BEGIN IMMEDIATE").map_err(before)?;
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        run("SAVEPOINT change").map_err(before)?;
+        let ran = job.run(&Writing { sql: connection, audited });
+        if connection.is_autocommit() {
+            let gone = || Failure::impossible("the transaction is gone");
+            return Err(before(ran.err().unwrap_or_else(gone)));
+        }
+        let failure = ran.err();
+        if failure.is_some() {
+            run("ROLLBACK TO change").map_err(before)?;
+        }
+        run("RELEASE change").map_err(before)?;
+        outcomes.push(failure.map(|failure| failure.answer()));
+    }
+    run("COMMIT").map_err(Undone::AtCommit)?;
+    Ok(outcomes)
+}
+
+fn answer(jobs: Vec<Box<dyn Job>>, outcomes: Vec<Option<StoreError>>) {
+    for (job, failure) in jobs.into_iter().zip(outcomes) {
+        match failure {
+            None => job.done(),
+            Some(why) => job.failed(why),
+        }
+    }
+}
+
+fn roll_back(connection: &Connection) {
+    if let Err(error) = connection.execute_batch("ROLLBACK") {
+        tracing::error!(%error, "a transaction could not be rolled back");
+    }
+}
+
+/// Sends a change; the receiver's end says what became of it.
+pub(crate) async fn change<T: Send + 'static>(
+    queue: &Sender<Message>,
+    change: impl Fn(&Writing<'_>) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, StoreError> {
+    let closed = || StoreError::Unavailable("the store is closed".to_owned());
+    let (task, outcome) = Task::new(change);
+    queue.send(Message::Change(Box::new(task))).map_err(|_| closed())?;
+    outcome.await.unwrap_or_else(|_| Err(closed()))
+}

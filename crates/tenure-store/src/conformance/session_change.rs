@@ -1,0 +1,141 @@
+//! What every store promises of the changes of a live session.
+
+use super::{Subject, actions, at, change, count_done, crowd, done, end, entry, read, ready, refused, session};
+use crate::{Changed, SessionExtend, SessionMove};
+use tenure_session::{EnforcedLimits, EnvironmentState, Session, SessionEnvironment, SessionId, State};
+
+/// An hour more.
+pub(super) fn extension(id: &SessionId) -> SessionExtend {
+    SessionExtend { id: id.clone(), by_ms: 3_600_000, at: at(20), entry: entry(id, "session_extend") }
+}
+
+/// LC-3, LC-7: a move is made from the state that it names, and from no other.
+pub async fn a_session_moves_from_the_state_it_is_in(store: &Subject) {
+    let made = super::create(store, session("alice")).await;
+    let id = &made.id;
+    let stale = refused(store.session_move(change(id, State::Initializing, State::Ready)).await);
+    assert_eq!(stale, made, "a refused move changes nothing");
+    assert_eq!(read(store, id).await, made);
+
+    let environment = SessionEnvironment { generation: 2, ..super::environment(EnvironmentState::Ready) };
+    let enforced = EnforcedLimits { disk: true, ..EnforcedLimits::default() };
+    let step = SessionMove {
+        environment: Some(environment.clone()),
+        enforced: Some(enforced),
+        activity: Some("session_resume".to_owned()),
+        ..change(id, State::Created, State::Initializing)
+    };
+    let moved = done(store.session_move(step).await);
+    let expected = Session {
+        state: State::Initializing,
+        updated_at: at(10),
+        environment: Some(environment),
+        enforced,
+        last_activity_at: at(10),
+        last_activity: "session_resume".to_owned(),
+        ..made
+    };
+    assert_eq!(moved, expected);
+    assert_eq!(read(store, id).await, expected);
+
+    let moved = done(store.session_move(change(id, State::Initializing, State::Ready)).await);
+    assert_eq!(moved, Session { state: State::Ready, ..expected }, "what a move does not name stays");
+    assert_eq!(actions(store, id).await, ["session_create", "session_move", "session_move"]);
+}
+
+/// LC-3: of many that want to move it, one does; and one entry says so.
+pub async fn of_many_moves_one_is_made(store: &Subject) {
+    let id = ready(store, "alice").await.id;
+    let before = actions(store, &id).await.len();
+    let said = crowd(store, |_, store| {
+        let change = change(&id, State::Ready, State::Running);
+        async move { store.session_move(change).await }
+    })
+    .await;
+    assert_eq!(count_done(&said), 1);
+    assert!(said.into_iter().all(|changed| match changed {
+        Ok(Changed::Done(session) | Changed::Refused(session)) => session.state == State::Running,
+        Ok(Changed::Missing) | Err(_) => false,
+    }));
+    assert_eq!(actions(store, &id).await.len(), before + 1);
+}
+
+/// LC-9: while it is paused, and no longer.
+pub async fn pausing_remembers_where_resuming_leads(store: &Subject) {
+    let id = ready(store, "alice").await.id;
+    let pause = SessionMove { resumes_to: Some(State::Ready), ..change(&id, State::Ready, State::Paused) };
+    assert_eq!(done(store.session_move(pause).await).resumes_to, Some(State::Ready));
+    assert_eq!(read(store, &id).await.resumes_to, Some(State::Ready));
+    let resumed = done(store.session_move(change(&id, State::Paused, State::Ready)).await);
+    assert_eq!((resumed.state, resumed.resumes_to), (State::Ready, None));
+    assert_eq!(read(store, &id).await, resumed);
+}
+
+/// EN-1: what is said of one life of an environment does not touch another.
+pub async fn an_environment_is_changed_in_its_own_life_only(store: &Subject) {
+    let made = ready(store, "alice").await;
+    let id = &made.id;
+    let set = |generation, state, entry| store.session_environment(id, generation, state, at(30), entry);
+    let audited = Some(entry(id, "environment_lost"));
+    for other in [0, 2] {
+        let refused = refused(set(other, EnvironmentState::Lost, audited.clone()).await);
+        assert_eq!(refused, made);
+    }
+    let recovering = done(set(1, EnvironmentState::Recovering, None).await);
+    assert_eq!(recovering.environment_state(), EnvironmentState::Recovering);
+    let lost = done(set(1, EnvironmentState::Lost, audited).await);
+    assert_eq!(lost.environment_state(), EnvironmentState::Lost);
+    assert_eq!(read(store, id).await, lost);
+    assert_eq!(lost.environment.unwrap().id, made.environment.unwrap().id);
+    let audited = actions(store, id).await;
+    assert_eq!(audited.iter().filter(|action| *action == "environment_lost").count(), 1);
+
+    done(store.session_end(end(id, 40)).await);
+    let gone = done(set(1, EnvironmentState::Gone, None).await);
+    assert_eq!(gone.environment_state(), EnvironmentState::Gone, "also after the session's end");
+}
+
+/// GV-8: more time, and none after the end.
+pub async fn more_time_is_given_while_it_lives(store: &Subject) {
+    let made = ready(store, "alice").await;
+    let id = &made.id;
+    let extended = done(store.session_extend(extension(id)).await);
+    assert_eq!(extended.lifetime_ends_at, made.lifetime_ends_at.plus_ms(3_600_000));
+    let said = crowd(store, |_, store| {
+        let extension = extension(id);
+        async move { store.session_extend(extension).await }
+    })
+    .await;
+    assert_eq!(count_done(&said), said.len(), "each adds to what is there");
+    let longest = made.lifetime_ends_at.plus_ms(3_600_000 * (said.len() as u64 + 1));
+    assert_eq!(read(store, id).await.lifetime_ends_at, longest);
+
+    let ended = done(store.session_end(end(id, 40)).await);
+    assert_eq!(refused(store.session_extend(extension(id)).await), ended);
+    assert_eq!(read(store, id).await.lifetime_ends_at, longest);
+}
+
+/// GV-3: the latest instant wins, in whatever order they come.
+pub async fn activity_only_goes_forward(store: &Subject) {
+    let id = ready(store, "alice").await.id;
+    store.session_activity(&id, at(60), "file_write").await.unwrap();
+    store.session_activity(&id, at(50), "exec").await.unwrap();
+    let session = read(store, &id).await;
+    assert_eq!((session.last_activity_at, session.last_activity.as_str()), (at(60), "file_write"));
+    crowd(store, |n, store| {
+        let id = id.clone();
+        async move { store.session_activity(&id, at(100 + u64::from(n) * 7 % 50), "exec").await.unwrap() }
+    })
+    .await;
+    assert_eq!(read(store, &id).await.last_activity_at, at(149));
+}
+
+/// GV-3, TM-1: activity that comes too late changes nothing.
+pub async fn an_ended_session_is_not_worked_in(store: &Subject) {
+    let id = ready(store, "alice").await.id;
+    let ended = done(store.session_end(end(&id, 40)).await);
+    store.session_activity(&id, at(50), "exec").await.unwrap();
+    let moved = store.session_move(change(&id, State::Ready, State::Running)).await;
+    assert_eq!(refused(moved), ended);
+    assert_eq!(read(store, &id).await, ended);
+}
