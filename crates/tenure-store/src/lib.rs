@@ -6,6 +6,8 @@
 
 pub mod audit;
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod exec;
 mod idempotency;

@@ -33,7 +33,7 @@ pub async fn a_session_moves_from_the_state_it_is_in(store: &Subject) {
         enforced,
         last_activity_at: at(10),
         last_activity: "session_resume".to_owned(),
-        ..made
+        ..made.clone()
     };
     assert_eq!(moved, expected);
     assert_eq!(read(store, id).await, expected);

@@ -108,7 +108,7 @@ pub async fn filters_hold_across_pages(store: &Subject) {
     assert_eq!(second.next_cursor, None);
 }
 
-/// RC-1: whatever lives, and whatever may have left an environment behind.
+/// LC-5, TM-1: whatever lives, and whatever may have left an environment behind.
 pub async fn a_start_finds_what_is_unfinished(store: &Subject) {
     let created = create(store, session("alice")).await;
     let working = ready(store, "alice").await;
@@ -165,14 +165,15 @@ pub async fn what_is_due_comes_earliest_first(store: &Subject) {
         store.session_due(at(seconds), limit).await.unwrap().into_iter().map(|session| session.id).collect()
     };
     assert_eq!(due(99, 10).await, []);
-    assert_eq!(due(100, 10).await, [first.id.clone()], "at the instant, not after it");
+    assert_eq!(due(100, 10).await, std::slice::from_ref(&first.id), "at the instant, not after it");
     let in_order = [&first, &second, &third, &fourth].map(|session| session.id.clone());
     assert_eq!(due(400, 10).await, in_order);
     assert_eq!(due(400, 2).await, in_order[..2]);
     assert!(!due(99_999, 10).await.contains(&never.id));
 
     // Never too late: whatever moves a deadline forward must be seen.
-    let paused = crate::SessionMove { resumes_to: Some(State::Ready), ..super::change(&fourth.id, State::Ready, State::Paused) };
+    let paused =
+        crate::SessionMove { resumes_to: Some(State::Ready), ..super::change(&fourth.id, State::Ready, State::Paused) };
     done(store.session_move(paused).await);
     done(store.session_move(super::change(&fourth.id, State::Paused, State::Ready)).await);
     assert!(due(400, 10).await.contains(&fourth.id), "a resumed session is idle again");
@@ -180,7 +181,7 @@ pub async fn what_is_due_comes_earliest_first(store: &Subject) {
     assert!(!due(400, 10).await.contains(&first.id));
 }
 
-/// OB-1: all that are not deleted.
+/// TR-1: all that are not deleted.
 pub async fn sessions_are_counted_by_state(store: &Subject) {
     create(store, session("alice")).await;
     assert_eq!(store.session_create(creation(session("bob"))).await.unwrap(), crate::SessionCreated::Made);
