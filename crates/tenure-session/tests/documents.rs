@@ -2,6 +2,8 @@
 //!
 //! With `TENURE_BLESS=1` in its environment, this rewrites them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use tenure_session::*;
@@ -56,7 +58,9 @@ the gate, the router and the tests are made too; `TENURE_BLESS=1 cargo test -p t
   `SESSION_PAUSED` while it is paused, and `NO_ENVIRONMENT` where it was made without one.
 - **activity**: whether it begins the idle clock anew.
 - **fence**: whether it needs the current lease token while a lease is held, from administrators too.
-- **after the end**: `410` names the reason and the instant of the end; `reads` answers as before; `done` is answered with the first end.
+- **after the end**: `410` names the reason and the instant of the end; `reads` answers as before, but finds a deleted session only where deleted ones are
+  asked for; `done` changes nothing of the end, which is the first one: an ended record can still be deleted and brought back, and a transition to another
+  state is `INVALID_TRANSITION`.
 
 The checks come in this order, and the first that fails answers: authentication, format of the ID, existence and access, role, stored answer to the same
 idempotency key, end, `max_lifetime`, `idle_timeout`, `lease_expired`, fence, state, body, number of execs.
@@ -144,13 +148,15 @@ users.
 "
     .to_owned();
     for kind in FailureType::ALL {
-        for class in FAILURES.iter().filter(|class| class.kind == kind) {
+        let classes: Vec<_> = FAILURES.iter().filter(|class| class.kind == kind).collect();
+        let other = if classes.len() == 1 { "any" } else { "any other" };
+        for class in classes {
             let recoverable = if class.recovery_action == RecoveryAction::None { "no" } else { "yes" };
             writeln!(
                 text,
                 "| {} | {} | {} | {recoverable} | `{}` | {} | {} |",
                 kind.as_str(),
-                class.cause.map_or("any other".to_owned(), |cause| format!("`{cause}`")),
+                class.cause.map_or(other.to_owned(), |cause| format!("`{cause}`")),
                 class.severity.as_str(),
                 class.recovery_action.as_str(),
                 class.message,

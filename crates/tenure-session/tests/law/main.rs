@@ -1,5 +1,7 @@
 //! The law of sessions as a suite of checks over a [`law::Law`]: the right one passes all of them, each wrong one fails some.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod law;
 mod sample;
 #[macro_use]

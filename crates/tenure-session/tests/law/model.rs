@@ -27,7 +27,7 @@ impl Model {
     /// The limits that stand, in the order in which they count.
     fn limits(&self) -> Vec<(&'static str, i64)> {
         let mut limits = vec![("max_lifetime", self.dies_at)];
-        let clock_runs = self.state != "paused" && self.work == 0;
+        let clock_runs = ["ready", "running"].contains(&self.state) && self.work == 0;
         if let (true, Some(idle)) = (clock_runs, self.idle) {
             limits.push(("idle_timeout", self.active + idle));
         }
@@ -71,9 +71,12 @@ impl Model {
 
     fn live(&mut self, wish: Wish, now: i64) -> &'static str {
         let paused = self.state == "paused";
+        let made = !["created", "initializing"].contains(&self.state);
         match wish.operation {
             "session_get" => "admit",
             "session_undelete" => "already",
+            "session_terminate" | "session_delete" | "session_transition" => self.moved(wish, now),
+            _ if !made => "not_ready",
             "exec_run" | "file_read" | "file_write" | "preview_health" if paused => "paused",
             "exec_run" => {
                 self.state = "running";
@@ -84,19 +87,37 @@ impl Model {
             "session_pause" | "session_resume" if paused == (wish.operation == "session_pause") => "already",
             "session_pause" => self.pause(),
             "session_resume" => self.resume(),
+            other => panic!("the model does not know {other}"),
+        }
+    }
+
+    fn moved(&mut self, wish: Wish, now: i64) -> &'static str {
+        let paused = self.state == "paused";
+        match wish.operation {
             "session_terminate" => self.finish("terminated", "user_request", now),
             "session_delete" => {
                 self.deleted = true;
                 self.finish("terminated", "deleted", now)
             }
             "session_transition" if wish.to == self.state => "already",
-            "session_transition" => match wish.to {
+            _ => match wish.to {
                 "terminated" => self.finish("terminated", "user_request", now),
-                "paused" => self.pause(),
+                "paused" if ["ready", "running"].contains(&self.state) => self.pause(),
                 to if paused && to == self.paused_from => self.resume(),
                 _ => "illegal",
             },
-            other => panic!("the model does not know {other}"),
+        }
+    }
+
+    /// Its making goes on; once it is ready, that counts as activity.
+    pub fn makes(&mut self, now: i64) {
+        match self.state {
+            "created" => self.state = "initializing",
+            "initializing" => {
+                self.state = "ready";
+                self.active = self.active.max(now);
+            }
+            _ => {}
         }
     }
 

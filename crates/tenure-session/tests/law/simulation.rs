@@ -2,7 +2,7 @@
 
 use crate::law::Law;
 use crate::model::{Model, Wish};
-use crate::sample::{at, end_for, owner, session, with_lease};
+use crate::sample::{at, end_for, owner, session, with_environment, with_lease};
 use crate::trials::property;
 use proptest::prelude::*;
 use tenure_session::*;
@@ -14,6 +14,8 @@ trials![every_life_goes_as_in_the_model, whoever_looks_when_sees_the_same_end];
 enum Event {
     Wish(Wish),
     WorkEnds,
+    /// Its making goes on.
+    Made,
     /// Somebody looks: the sweeper, say.
     Look,
     /// The lease is renewed.
@@ -26,14 +28,14 @@ enum Event {
     Clock(i64),
 }
 
-/// How a life begins: lifetime, idle timeout, lease.
-type Birth = (i64, Option<i64>, Option<i64>);
+/// How a life begins: lifetime, idle timeout, lease, and whether its making is part of it.
+type Birth = (i64, Option<i64>, Option<i64>, bool);
 
 const STEP: i64 = 10;
 
 fn births() -> impl Strategy<Value = Birth> {
     let steps = |most: i64| (1..most).prop_map(|n| n * STEP);
-    (steps(60), prop::option::weighted(0.8, steps(12)), prop::option::weighted(0.4, steps(20)))
+    (steps(60), prop::option::weighted(0.8, steps(12)), prop::option::weighted(0.4, steps(20)), any::<bool>())
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -45,17 +47,22 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         "file_write",
         "preview_health",
         "session_pause",
+        "session_pause",
         "session_resume",
-        "session_terminate",
-        "session_delete",
-        "session_undelete",
+        "session_transition",
+        "session_transition",
         "session_transition",
     ]);
+    let last = prop::sample::select(vec!["session_terminate", "session_delete", "session_undelete"]);
+    let operation = prop_oneof![12 => operation, 1 => last];
     let token = prop::sample::select(vec![Some(5), Some(5), Some(5), Some(4), None]);
-    let to = prop::sample::select(vec!["ready", "running", "paused", "terminated", "failed"]);
+    let common = prop::sample::select(vec!["ready", "running", "paused"]);
+    let rare = prop::sample::select(vec!["created", "initializing", "terminated", "failed"]);
+    let to = prop_oneof![12 => common, 1 => rare];
     let event = prop_oneof![
         6 => (operation, token, to).prop_map(|(operation, token, to)| Event::Wish(Wish { operation, token, to })),
         2 => Just(Event::WorkEnds),
+        1 => Just(Event::Made),
         1 => Just(Event::Look),
         1 => (1..20i64).prop_map(|n| Event::Renew(n * STEP)),
         1 => (1..20i64).prop_map(|n| Event::Extend(n * STEP)),
@@ -110,12 +117,13 @@ fn whoever_looks_when_sees_the_same_end(law: &Law) {
 }
 
 impl Life<'_> {
-    fn begin(law: &Law, (lifetime, idle, lease): Birth) -> Life<'_> {
-        let mut session = Session { lifetime_ends_at: at(lifetime), ..session(State::Ready) };
+    fn begin(law: &Law, (lifetime, idle, lease, from_the_first): Birth) -> Life<'_> {
+        let state = if from_the_first { State::Created } else { State::Ready };
+        let mut session = Session { lifetime_ends_at: at(lifetime), ..session(state) };
         session.limits.idle_timeout_ms = idle.map(|idle| idle as u64);
         let session = lease.map_or(session.clone(), |lease| with_lease(session, at(lease)));
         let model = Model {
-            state: "ready",
+            state: if from_the_first { "created" } else { "ready" },
             paused_from: "",
             dies_at: lifetime,
             idle,
@@ -140,9 +148,13 @@ impl Life<'_> {
             Event::Clock(by) => self.now = (now + by).max(0),
             Event::WorkEnds if self.work > 0 && !over => {
                 self.work -= 1;
-                self.presence = (self.law.active_at)(self.presence, at(now));
+                self.active();
                 self.presence.working = self.work > 0;
                 self.model.work_ends(now);
+            }
+            Event::Made if !over => {
+                self.makes();
+                self.model.makes(now);
             }
             Event::Renew(ttl) if !over => {
                 if let Some(lease) = &mut self.session.lease {
@@ -158,12 +170,34 @@ impl Life<'_> {
                 self.end(TerminationReason::FailedRuntime, at(now));
                 self.model.finish("failed", "failed_runtime", now);
             }
-            Event::WorkEnds | Event::Renew(_) | Event::Extend(_) | Event::Dies => {}
+            Event::WorkEnds | Event::Made | Event::Renew(_) | Event::Extend(_) | Event::Dies => {}
         }
     }
 
-    /// What the sweeper does: asks the verdict and records an end.
+    /// What the making of its environment does.
+    fn makes(&mut self) {
+        let to = match self.session.state {
+            State::Created => State::Initializing,
+            State::Initializing => State::Ready,
+            State::Ready | State::Running | State::Paused | State::Terminated | State::Failed => return,
+        };
+        assert_eq!((self.law.transition)(self.session.state, to), Ok(()));
+        self.session.state = to;
+        if to == State::Ready {
+            self.session = with_environment(self.session.clone(), EnvironmentState::Ready);
+            self.active();
+        }
+    }
+
+    fn active(&mut self) {
+        self.presence = (self.law.active_at)(self.presence, at(self.now));
+    }
+
+    /// What the sweeper does: asks the verdict and records an end, stores activity.
     fn look(&mut self) {
+        if (self.law.is_to_be_stored)(&self.presence, &self.session) {
+            self.session.last_activity_at = self.presence.last_activity_at(&self.session);
+        }
         if let Verdict::End(limit, passed_at) = (self.law.verdict)(&self.session, &self.presence, at(self.now)) {
             self.end(limit.reason(), passed_at);
         }
@@ -192,11 +226,11 @@ impl Life<'_> {
                 }
                 Refusal::StaleLease => "stale",
                 Refusal::Paused => "paused",
+                Refusal::NotReady(_) => "not_ready",
                 Refusal::Transition(_) => "illegal",
-                other @ (Refusal::NotReady(_)
-                | Refusal::NoEnvironment
-                | Refusal::Recovering
-                | Refusal::ExecLimit { .. }) => panic!("{other:?}"),
+                other @ (Refusal::NoEnvironment | Refusal::Recovering | Refusal::ExecLimit { .. }) => {
+                    panic!("{other:?}")
+                }
             },
         }
     }
@@ -204,7 +238,7 @@ impl Life<'_> {
     fn act(&mut self, operation: Operation, to: Option<State>) -> &'static str {
         let live = self.session.end.is_none();
         if live && (self.law.counts_as_activity)(operation, to) {
-            self.presence = (self.law.active_at)(self.presence, at(self.now));
+            self.active();
         }
         if let Some(step) = (self.law.step)(&self.session, operation, to).filter(|_| live) {
             assert_eq!((self.law.transition)(self.session.state, step.to), Ok(()));

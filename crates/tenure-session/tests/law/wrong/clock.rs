@@ -69,7 +69,6 @@ pub const LAWS: &[Law] = &[
         verdict: |s, p, now| right::verdict(s, &Presence { last_activity_at: None, ..*p }, now),
         ..RIGHT
     },
-    Law { wrong: "older presence hides later stored activity", verdict: older_presence, ..RIGHT },
     Law { wrong: "a clock set back brings the ended back", verdict: resurrects, ..RIGHT },
     Law { wrong: "work brings the ended back", verdict: worked_back, ..RIGHT },
     Law { wrong: "the deadline forgets idle", deadline: |s, p| without(s, p, Limit::IdleTimeout), ..RIGHT },
@@ -91,6 +90,11 @@ pub const LAWS: &[Law] = &[
         active_at: |p, at| Presence { working: false, ..p.active_at(at) },
         ..RIGHT
     },
+];
+
+/// What they take for stored, or for known after a crash.
+pub const STORED: &[Law] = &[
+    Law { wrong: "older presence hides later stored activity", verdict: older_presence, ..RIGHT },
     Law { wrong: "a crash forgets what was not stored", after_crash: |_, _| Presence::default(), ..RIGHT },
     Law {
         wrong: "a crash is activity",

@@ -56,7 +56,7 @@ fn in_silence<T>(run: impl FnOnce() -> T) -> T {
 /// ID-1, ID-3, LC-1, LC-3, LC-4, LC-8, LC-9, TM-1, TM-2, TM-3, TM-4, TM-5, GV-1, GV-2, GV-3, GV-6, AU-3, TR-3, TR-8, ST-1, FL-1
 #[test]
 fn every_wrong_law_is_caught() {
-    let laws: Vec<&Law> = [clock::LAWS, gate::LAWS, record::LAWS].into_iter().flatten().collect();
+    let laws: Vec<&Law> = [clock::LAWS, clock::STORED, gate::LAWS, record::LAWS].into_iter().flatten().collect();
     assert!(laws.len() >= 24, "there are {} wrong laws", laws.len());
     let verdicts: Vec<(&str, Option<&str>)> =
         in_silence(|| laws.iter().map(|law| (law.wrong, caught_by(law))).collect());
@@ -64,6 +64,18 @@ fn every_wrong_law_is_caught() {
         println!("{wrong}: {}", caught.unwrap_or("not caught"));
     }
     let free: Vec<&str> = verdicts.iter().filter(|(_, caught)| caught.is_none()).map(|(wrong, _)| *wrong).collect();
+    assert!(free.is_empty(), "not caught: {free:#?}");
+}
+
+/// TM-4, GV-3, GV-6, LC-9
+#[test]
+fn the_model_alone_catches_every_misread_clock() {
+    let simulated = |law: &&Law| {
+        let fails = |check: &Check| catch_unwind(AssertUnwindSafe(|| (check.1)(law))).is_err();
+        crate::simulation::CHECKS.iter().any(fails)
+    };
+    let free: Vec<&str> =
+        in_silence(|| clock::LAWS.iter().filter(|law| !simulated(law)).map(|law| law.wrong).collect());
     assert!(free.is_empty(), "not caught: {free:#?}");
 }
 
