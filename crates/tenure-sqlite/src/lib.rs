@@ -32,5 +32,8 @@ mod session;
 mod template;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use heads::HeadSigning;
 pub use open::{OpenError, SqliteOptions, SqliteStore};

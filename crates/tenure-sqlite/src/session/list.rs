@@ -77,13 +77,16 @@ fn phase_condition(phase: Phase) -> &'static str {
     }
 }
 
-/// What [`unfinished`] asks for; the index has the same words.
-pub(super) const UNFINISHED: &str = "terminated_at IS NULL OR environment_state NOT IN ('none', 'gone')";
-
 /// Sessions that live, or whose environment is not known to be gone, by ID.
 pub(crate) fn unfinished(sql: &Connection, after: Option<&SessionId>, limit: u32) -> Result<Vec<Session>, Failure> {
-    let query = format!("SELECT {COLUMNS} FROM sessions WHERE ({UNFINISHED}) AND id > ?1 ORDER BY id LIMIT ?2");
+    let query = unfinished_query();
     sessions(sql, &query, params![after.map_or("", SessionId::as_str), limit])
+}
+
+/// The same words as the index has, so that it is used.
+pub(crate) fn unfinished_query() -> String {
+    let unfinished = "terminated_at IS NULL OR environment_state NOT IN ('none', 'gone')";
+    format!("SELECT {COLUMNS} FROM sessions WHERE ({unfinished}) AND id > ?1 ORDER BY id LIMIT ?2")
 }
 
 /// Live sessions whose indexed deadline has come, earliest first, and among them those whose verdict may really have changed.
@@ -95,7 +98,7 @@ pub(crate) fn due(sql: &Connection, now: Timestamp, limit: u32) -> Result<(Vec<S
     Ok((due, early.into_iter().map(|session| session.id).collect()))
 }
 
-pub(super) fn due_query() -> String {
+pub(crate) fn due_query() -> String {
     format!("SELECT {COLUMNS} FROM sessions WHERE deadline_at <= ?1 ORDER BY deadline_at LIMIT ?2")
 }
 

@@ -8,6 +8,8 @@ mod record;
 pub(crate) use change::{delete, end, environment, extend, move_to, start_running, undelete, was_worked_in};
 pub(crate) use create::create;
 pub(crate) use list::{count, due, list, refresh, unfinished};
+#[cfg(test)]
+pub(crate) use list::{due_query, unfinished_query};
 pub(crate) use record::{begin_work, get};
 
 use crate::failure::Failure;
