@@ -1,0 +1,75 @@
+//! What every request to the door needs: the engine, and whoever can tell who somebody is.
+
+use crate::host::Hosts;
+use crate::jwt::Jwt;
+use crate::meters::HttpMeters;
+use crate::ticket::Tickets;
+use std::net::IpAddr;
+use tenure_digest::Sha256Digest;
+use tenure_engine::Engine;
+use tokio_util::sync::CancellationToken;
+
+/// What a door is made of.
+pub struct DoorParts {
+    /// What does everything.
+    pub engine: Engine,
+    /// Who checks tokens.
+    pub jwt: Jwt,
+    /// Who makes and takes tickets.
+    pub tickets: Tickets,
+    /// How previews are reached from outside.
+    pub previews: PreviewSettings,
+    /// Host names that the service answers to, beside the loopback's. Without a port.
+    pub allowed_hosts: Vec<String>,
+    /// Addresses that it listens on. Where one of them is the unspecified address, every address will do as a host name.
+    pub listen: Vec<IpAddr>,
+    /// Meters of requests, registered where the engine's are.
+    pub meters: HttpMeters,
+    /// A secret that reads metrics and nothing else, for whoever collects them.
+    pub metrics_token: Option<String>,
+}
+
+/// How previews are reached from outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PreviewSettings {
+    /// The domain below which each preview has a host name of its own: `{port}-{compact session ID}.{domain}`. Without one, previews are reached by path only.
+    pub domain: Option<String>,
+    /// Whether such a host name is reached over HTTPS.
+    pub https: bool,
+    /// At which port, where it is not the scheme's own.
+    pub port: Option<u16>,
+}
+
+/// What every request needs. One for each door, shared by all its requests.
+pub struct DoorState {
+    /// What does everything.
+    pub engine: Engine,
+    /// Who checks tokens.
+    pub jwt: Jwt,
+    /// Who makes and takes tickets.
+    pub tickets: Tickets,
+    /// How previews are reached from outside.
+    pub previews: PreviewSettings,
+    /// Cancelled when the door closes: long streams end then.
+    pub closing: CancellationToken,
+    pub(crate) hosts: Hosts,
+    pub(crate) meters: HttpMeters,
+    pub(crate) metrics_token: Option<Sha256Digest>,
+}
+
+impl DoorState {
+    /// From its parts.
+    pub fn new(parts: DoorParts) -> DoorState {
+        let hosts = Hosts::new(parts.allowed_hosts, parts.listen, parts.previews.domain.as_deref());
+        DoorState {
+            engine: parts.engine,
+            jwt: parts.jwt,
+            tickets: parts.tickets,
+            previews: parts.previews,
+            closing: CancellationToken::new(),
+            hosts,
+            meters: parts.meters,
+            metrics_token: parts.metrics_token.map(|token| tenure_digest::digest_bytes(token.as_bytes())),
+        }
+    }
+}
