@@ -6,6 +6,7 @@ use crate::pool::Pool;
 use crate::template::{DEFAULT_TEMPLATE, HostUsr, Template, TemplateError, Templates};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -142,10 +143,10 @@ impl LinuxDriver {
             grace_ms: spec.grace_ms,
             dies_with_keeper: self.shared.dies_with_keeper,
         };
-        let created = self.shared.keeper.create(order).await;
+        let created = self.shared.keeper.create(order, hold.as_fd()).await;
         let created =
             created.map_err(|why| EnvironmentError::Init { stage: why.stage.into_owned(), detail: why.detail })?;
-        Ok(Unbound::new(spec.id.clone(), key, created, hold.into_fd(), self.shared.keeper.clone()))
+        Ok(Unbound::new(spec.id.clone(), key, created, self.shared.keeper.clone()))
     }
 
     /// The template of this name, `name` or `name@version`; the built-in one is made if need be.
@@ -199,16 +200,20 @@ impl Driver for LinuxDriver {
         made?.claim().map(|environment| Arc::new(environment) as Arc<dyn Environment>).ok_or(EnvironmentError::Gone)
     }
 
-    async fn adopt(&self, _adopt: Adopt) -> Result<Adopted, EnvironmentError> {
-        Err(EnvironmentError::Unavailable("environments end with their manager here".into()))
+    async fn adopt(&self, adopt: Adopt) -> Result<Adopted, EnvironmentError> {
+        crate::adopt::adopt(&self.shared.keeper, adopt).await
     }
 
     async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError> {
-        Err(EnvironmentError::Unavailable("environments end with their manager here".into()))
+        let mut known: Vec<EnvironmentId> =
+            self.shared.keeper.list().await?.iter().filter_map(|held| crate::adopt::id_of(held)).collect();
+        known.sort();
+        known.dedup();
+        Ok(known)
     }
 
-    async fn discard(&self, _id: &EnvironmentId) -> Result<(), EnvironmentError> {
-        Err(EnvironmentError::Unavailable("environments end with their manager here".into()))
+    async fn discard(&self, id: &EnvironmentId) -> Result<(), EnvironmentError> {
+        crate::adopt::discard(&self.shared.keeper, id).await
     }
 }
 

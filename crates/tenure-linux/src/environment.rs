@@ -1,14 +1,14 @@
 //! One environment, as its manager holds it.
 
 use crate::cgroup::Group;
-use crate::keeper::{Berth, Created, KeeperClient, Life, SOCKET_NAME};
+use crate::keeper::{Berth, Created, Held, KeeperClient, Life, SOCKET_NAME};
 use crate::storage::{Volume, btrfs};
 use crate::transport::AgentStream;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tenure_environment::agent::Client;
 use tenure_environment::{
@@ -34,9 +34,9 @@ pub struct LinuxEnvironment {
     life: watch::Receiver<Life>,
     volume_dir: File,
     /// Names the agent's process for as long as this lives.
-    _pidfd: OwnedFd,
-    /// Keeps the template's version from being removed.
-    _template: OwnedFd,
+    pidfd: OwnedFd,
+    /// The deadline that the agent has not been told yet, because it is frozen.
+    untold_deadline: Mutex<Option<Option<u64>>>,
 }
 
 /// An environment that belongs to no session yet and has run nobody's code.
@@ -45,14 +45,13 @@ pub struct Unbound {
     id: EnvironmentId,
     key: Key,
     created: Created,
-    template: OwnedFd,
     keeper: Arc<KeeperClient>,
 }
 
 impl Unbound {
     /// Takes over what the keeper made.
-    pub fn new(id: EnvironmentId, key: Key, created: Created, template: OwnedFd, keeper: Arc<KeeperClient>) -> Unbound {
-        Unbound { id, key, created, template, keeper }
+    pub fn new(id: EnvironmentId, key: Key, created: Created, keeper: Arc<KeeperClient>) -> Unbound {
+        Unbound { id, key, created, keeper }
     }
 
     /// Whether its agent still runs.
@@ -76,18 +75,19 @@ impl Unbound {
             keeper: self.keeper,
             life: self.created.life,
             volume_dir: self.created.volume_dir.into(),
-            _pidfd: self.created.pidfd,
-            _template: self.template,
+            pidfd: self.created.pidfd,
+            untold_deadline: Mutex::default(),
         };
         let binding = async {
             if spec.limits != *made_with {
                 environment.set_limits(&spec.limits).await?;
             }
-            let mut client = environment.connect_as(&self.id, Generation::UNBOUND).await?;
+            // Before the agent knows it: what a manager left half bound is then found by the next one, and fails its proof.
+            let bound = (spec.id.to_string(), spec.generation.0);
+            let name = &environment.berth.name;
+            environment.keeper.bind(name, bound, spec.deadline_boot_ms, spec.grace_ms).await?;
+            let mut client = environment.connect_as(&self.id, Generation::UNBOUND, AGENT_PATIENCE).await?;
             within(AGENT_PATIENCE, client.bind(&spec.id, spec.generation, spec.deadline_boot_ms, env)).await?;
-            if spec.deadline_boot_ms.is_some() {
-                environment.tell_keeper(spec.deadline_boot_ms).await?;
-            }
             Ok(())
         };
         match binding.await {
@@ -100,14 +100,76 @@ impl Unbound {
         }
     }
 
-    /// Takes it down.
+    /// Takes it down, and with it what it holds.
     pub async fn discard(self) {
-        let _ = self.keeper.kill(&self.created.berth.name).await;
+        if self.keeper.kill(&self.created.berth.name).await.is_ok() {
+            let mut life = self.created.life;
+            let cleaned = life.wait_for(|life| matches!(life, Life::Cleaned(..)));
+            let _ = tokio::time::timeout(CLEAN_PATIENCE, cleaned).await;
+        }
     }
 }
 
 impl LinuxEnvironment {
-    async fn connect_as(&self, id: &EnvironmentId, generation: Generation) -> Result<Client, EnvironmentError> {
+    /// One that its keeper has, and that lives; nothing of it is proven yet.
+    pub fn of_held(
+        id: EnvironmentId,
+        held: &Held,
+        keeper: Arc<KeeperClient>,
+    ) -> Result<Option<LinuxEnvironment>, EnvironmentError> {
+        let (Some(pidfd), Some(volume_dir)) = (&held.pidfd, &held.volume_dir) else { return Ok(None) };
+        let generation = held.facts.bound.as_ref().map_or(Generation::UNBOUND, |bound| Generation(bound.generation));
+        Ok(Some(LinuxEnvironment {
+            id,
+            generation,
+            grace_ms: held.facts.grace_ms,
+            key: held.facts.key,
+            berth: held.facts.berth.clone(),
+            keeper,
+            life: held.life.clone(),
+            volume_dir: volume_dir.try_clone()?.into(),
+            pidfd: pidfd.try_clone()?,
+            untold_deadline: Mutex::default(),
+        }))
+    }
+
+    /// Whether it stands frozen.
+    pub fn is_frozen(&self) -> bool {
+        self.group().observe().frozen
+    }
+
+    /// The agent's process.
+    pub fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    /// How far it is on its way out.
+    pub fn life(&self) -> watch::Receiver<Life> {
+        self.life.clone()
+    }
+
+    /// It is frozen, and its agent may have another deadline than its keeper: it is told when it is thawed.
+    pub fn deadline_is_untold(&self, deadline_boot_ms: Option<u64>) {
+        *self.untold_deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline_boot_ms);
+    }
+
+    /// Tells the agent what it could not hear while it was frozen.
+    async fn tell_deadline(&self) -> Result<(), EnvironmentError> {
+        let untold = || *self.untold_deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(deadline) = untold() else { return Ok(()) };
+        let mut client = self.connect().await?;
+        within(AGENT_PATIENCE, client.deadline(deadline)).await?;
+        *self.untold_deadline.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    /// A connection that proves this identity within this time.
+    pub async fn connect_as(
+        &self,
+        id: &EnvironmentId,
+        generation: Generation,
+        patience: Duration,
+    ) -> Result<Client, EnvironmentError> {
         if self.life.borrow().end().is_some() {
             return Err(EnvironmentError::Gone);
         }
@@ -115,7 +177,7 @@ impl LinuxEnvironment {
             let stream = AgentStream::connect(&self.berth.socket_dir, SOCKET_NAME).await?;
             Client::handshake(Box::new(stream), &self.key, id, generation).await
         };
-        within(AGENT_PATIENCE, connecting).await
+        within(patience, connecting).await
     }
 
     async fn tell_keeper(&self, deadline_boot_ms: Option<u64>) -> Result<(), EnvironmentError> {
@@ -168,7 +230,7 @@ impl Environment for LinuxEnvironment {
     }
 
     async fn connect(&self) -> Result<Client, EnvironmentError> {
-        self.connect_as(&self.id, self.generation).await
+        self.connect_as(&self.id, self.generation, AGENT_PATIENCE).await
     }
 
     async fn observe(&self) -> Result<Observation, EnvironmentError> {
@@ -190,7 +252,8 @@ impl Environment for LinuxEnvironment {
 
     async fn thaw(&self) -> Result<(), EnvironmentError> {
         let group = self.group().clone();
-        blocking(move || group.thaw()).await
+        blocking(move || group.thaw()).await?;
+        self.tell_deadline().await
     }
 
     async fn set_limits(&self, limits: &ResourceLimits) -> Result<(), EnvironmentError> {
@@ -203,6 +266,10 @@ impl Environment for LinuxEnvironment {
     }
 
     async fn set_deadline(&self, deadline_boot_ms: Option<u64>) -> Result<(), EnvironmentError> {
+        if self.is_frozen() {
+            self.deadline_is_untold(deadline_boot_ms);
+            return self.tell_keeper(deadline_boot_ms).await;
+        }
         let mut client = self.connect().await?;
         within(AGENT_PATIENCE, client.deadline(deadline_boot_ms)).await?;
         self.tell_keeper(deadline_boot_ms).await
@@ -216,7 +283,7 @@ impl Environment for LinuxEnvironment {
 
     async fn destroy(&self, grace: Duration) -> Result<EnvironmentEnd, EnvironmentError> {
         // A frozen environment hears nothing: it is killed without a grace, before it is thawed.
-        if !grace.is_zero() && !self.group().observe().frozen {
+        if !grace.is_zero() && !self.is_frozen() {
             let told = async {
                 self.connect().await?.shutdown(grace.as_millis() as u64).await.map_err(EnvironmentError::from)
             };
@@ -229,7 +296,11 @@ impl Environment for LinuxEnvironment {
         }
         match self.until(CLEAN_PATIENCE, |life| matches!(life, Life::Cleaned(..))).await? {
             Life::Cleaned(_, Some(problem)) => Err(EnvironmentError::Unavailable(format!("left over: {problem}"))),
-            life => Ok(life.end().unwrap_or(EnvironmentEnd::Unknown)),
+            life => {
+                // Whoever asked has heard it. A keeper that is gone has nothing to forget.
+                let _ = self.keeper.forget(&self.berth.name).await;
+                Ok(life.end().unwrap_or(EnvironmentEnd::Unknown))
+            }
         }
     }
 }

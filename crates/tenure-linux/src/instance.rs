@@ -190,7 +190,7 @@ mod tests {
     fn a_lasting_instance_is_never_dead() {
         let dir = tempfile::tempdir().unwrap();
         let lasting = Instance::create_lasting(dir.path()).unwrap();
-        assert_eq!(Instance::lasting(dir.path()).unwrap(), [lasting.uuid.clone()]);
+        assert_eq!(Instance::lasting(dir.path()).unwrap(), std::slice::from_ref(&lasting.uuid));
         assert!(Instance::take(dir.path(), &lasting.uuid).unwrap().is_none(), "it is owned");
         let uuid = lasting.uuid.clone();
         drop(lasting);

@@ -4,6 +4,7 @@
 //! [`tenure_environment::Driver`]. What is where: [`walls`] (namespaces, mounts, capabilities, system calls), [`cgroup`] (limits),
 //! [`storage`] (files), [`template`] (base roots), [`keeper`] (processes).
 
+mod adopt;
 pub mod cgroup;
 pub mod doctor;
 mod driver;

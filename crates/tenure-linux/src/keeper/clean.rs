@@ -14,6 +14,12 @@ pub fn berth(ground: &Ground, name: &str) -> io::Result<()> {
     remove_dir(&ground.socket_dir(name))
 }
 
+/// As [`berth`], where an agent may still run that is not this keeper's.
+pub fn stray(ground: &Ground, name: &str) -> io::Result<()> {
+    crate::process::kill_exactly(&ground.mark(name).to_string_lossy());
+    berth(ground, name)
+}
+
 /// Takes down the groups of one instance, whatever of them there is.
 pub fn groups(parent: &Parent) -> io::Result<()> {
     parent.existing().iter().try_for_each(|group| group.destroy())?;

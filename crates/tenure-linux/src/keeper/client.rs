@@ -1,26 +1,53 @@
 //! The manager's end of the socket to its keeper.
+//!
+//! Where environments outlive their keeper, a manager whose keeper has died gets another one from its spare, and asks it what there is; whoever
+//! waits for an environment's end goes on waiting.
 
 use super::berth::Berth;
+use super::facts::{End, Facts};
+use super::spare::Spare;
 use super::start::KeeperProcess;
 use super::wire::{self, Answer, Host, Request};
 use crate::walls::order::Order;
 use crate::walls::step::Failed;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tenure_environment::EnvironmentEnd;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// How long a request waits for a keeper that is being replaced.
+const REPLACE_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a manager waits before it asks its spare again.
+const REPLACE_AGAIN: Duration = Duration::from_millis(500);
+/// How long a keeper may take to answer what it knows without looking.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// The first version in which environments outlive their manager.
+const LASTING_VERSION: u32 = 2;
+
+type Socket = Arc<AsyncFd<OwnedFd>>;
 
 /// A keeper, asked by many tasks at once.
 #[derive(Debug)]
 pub struct KeeperClient {
-    socket: Arc<AsyncFd<OwnedFd>>,
-    state: Arc<Mutex<State>>,
-    host: watch::Receiver<Option<Result<Host, Failed>>>,
-    gone: watch::Receiver<bool>,
+    shared: Arc<Shared>,
+    listening: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// None while there is no keeper.
+    socket: watch::Sender<Option<Socket>>,
+    state: Mutex<State>,
+    host: watch::Sender<Option<Result<Host, Failed>>>,
+    /// Whether the keeper is gone for good.
+    gone: watch::Sender<bool>,
+    version: AtomicU32,
     next: AtomicU64,
 }
 
@@ -28,7 +55,14 @@ pub struct KeeperClient {
 #[derive(Debug, Default)]
 struct State {
     creating: HashMap<u64, oneshot::Sender<Result<Created, Failed>>>,
+    binding: HashMap<u64, oneshot::Sender<Option<String>>>,
+    listing: HashMap<u64, oneshot::Sender<()>>,
     lives: HashMap<String, watch::Sender<Life>>,
+    /// What the keeper told last of all bound environments, and what it is telling now.
+    held: Vec<Arc<Held>>,
+    telling: Vec<Arc<Held>>,
+    /// Berths that the keeper before knew, and this one has not spoken of yet.
+    doubtful: HashSet<String>,
 }
 
 /// A new environment.
@@ -40,6 +74,19 @@ pub struct Created {
     pub pidfd: OwnedFd,
     /// Its volume's directory.
     pub volume_dir: OwnedFd,
+    /// How far it is on its way out.
+    pub life: watch::Receiver<Life>,
+}
+
+/// An environment that the keeper has.
+#[derive(Debug)]
+pub struct Held {
+    /// What is known of it.
+    pub facts: Facts,
+    /// Its agent's process descriptor, where it lives.
+    pub pidfd: Option<OwnedFd>,
+    /// Its volume's directory, where it lives.
+    pub volume_dir: Option<OwnedFd>,
     /// How far it is on its way out.
     pub life: watch::Receiver<Life>,
 }
@@ -68,48 +115,82 @@ impl Life {
 impl KeeperClient {
     /// Takes over the socket and listens on it from now on. Must be called in a runtime.
     pub fn new(keeper: KeeperProcess) -> io::Result<KeeperClient> {
-        rustix::io::ioctl_fionbio(&keeper.socket, true)?;
-        #[allow(unsafe_code)]
-        // SAFETY: the descriptor is owned by what is registered and stays the same until that is dropped.
-        let socket = Arc::new(unsafe { AsyncFd::register(keeper.socket) }?);
-        let state = Arc::new(Mutex::new(State::default()));
-        let (host_sender, host) = watch::channel(None);
-        let (gone_sender, gone) = watch::channel(false);
-        let (listening, heard) = (socket.clone(), state.clone());
-        tokio::spawn(async move {
-            while let Ok(Some((answer, files))) = receive(&listening).await {
-                hear(&heard, &host_sender, answer, files);
-            }
-            lock(&heard).abandon();
-            let _ = gone_sender.send(true);
+        let socket = register(keeper.socket)?;
+        let shared = Arc::new(Shared {
+            socket: watch::Sender::new(Some(socket.clone())),
+            state: Mutex::default(),
+            host: watch::Sender::new(None),
+            gone: watch::Sender::new(false),
+            version: AtomicU32::new(keeper.version),
+            next: AtomicU64::new(1),
         });
-        Ok(KeeperClient { socket, state, host, gone, next: AtomicU64::new(1) })
+        let listening = tokio::spawn(listen(shared.clone(), socket, keeper.spare.map(Arc::new)));
+        Ok(KeeperClient { shared, listening })
     }
 
     /// What the keeper found at its start; waits for it.
     pub async fn host(&self) -> Result<Host, Failed> {
-        let mut host = self.host.clone();
-        match host.wait_for(Option::is_some).await {
-            Ok(found) => found.clone().unwrap_or_else(|| Err(Failed::new("keeper", "no answer"))),
-            Err(_) => Err(Failed::new("keeper", "it ended at its start")),
+        let (mut host, mut gone) = (self.shared.host.subscribe(), self.shared.gone.subscribe());
+        tokio::select! {
+            biased;
+            found = host.wait_for(Option::is_some) => match found {
+                Ok(found) => found.clone().unwrap_or_else(|| Err(Failed::new("keeper", "no answer"))),
+                Err(_) => Err(Failed::new("keeper", "it ended at its start")),
+            },
+            _ = gone.wait_for(|gone| *gone) => Err(Failed::new("keeper", "it ended at its start")),
         }
     }
 
-    /// Makes an environment.
-    pub async fn create(&self, order: Order) -> Result<Created, Failed> {
-        let request = self.next.fetch_add(1, Ordering::Relaxed);
+    /// Makes an environment, whose agent keeps the descriptor open.
+    pub async fn create(&self, order: Order, held: BorrowedFd<'_>) -> Result<Created, Failed> {
+        let request = self.number();
         let (sender, receiver) = oneshot::channel();
-        lock(&self.state).creating.insert(request, sender);
-        let sent = self.send(&Request::Create { request, order: Box::new(order) }).await;
+        self.lock().creating.insert(request, sender);
+        let sent = self.send_with(&Request::Create { request, order: Box::new(order) }, &[held]).await;
         if let Err(error) = sent {
-            lock(&self.state).creating.remove(&request);
+            self.lock().creating.remove(&request);
             return Err(Failed::new("keeper", error));
         }
-        if *self.gone.borrow() {
-            // It went before our sender was registered, so nobody will answer it.
-            lock(&self.state).abandon();
-        }
+        self.nobody_waits_for_the_dead();
         receiver.await.unwrap_or_else(|_| Err(Failed::new("keeper", "it is gone")))
+    }
+
+    /// Lets the keeper know whose an environment is; it then outlives its manager, if environments do at all.
+    pub async fn bind(
+        &self,
+        berth: &str,
+        (environment, generation): (String, u64),
+        deadline_boot_ms: Option<u64>,
+        grace_ms: u64,
+    ) -> io::Result<()> {
+        self.check_version()?;
+        let request = self.number();
+        let (sender, receiver) = oneshot::channel();
+        self.lock().binding.insert(request, sender);
+        let berth = berth.to_owned();
+        self.send(&Request::Bind { request, berth, environment, generation, deadline_boot_ms, grace_ms }).await?;
+        self.nobody_waits_for_the_dead();
+        match answer(receiver).await? {
+            None => Ok(()),
+            Some(problem) => Err(io::Error::other(problem)),
+        }
+    }
+
+    /// All bound environments there are, as the keeper knows them now.
+    pub async fn list(&self) -> io::Result<Vec<Arc<Held>>> {
+        self.check_version()?;
+        let request = self.number();
+        let (sender, receiver) = oneshot::channel();
+        self.lock().listing.insert(request, sender);
+        self.send(&Request::List { request }).await?;
+        self.nobody_waits_for_the_dead();
+        answer(receiver).await?;
+        Ok(self.lock().held.clone())
+    }
+
+    /// All bound environments there are, as the keeper told them last.
+    pub fn held(&self) -> Vec<Arc<Held>> {
+        self.lock().held.clone()
     }
 
     /// Tells the keeper by when an environment ends, whatever state it is in.
@@ -122,29 +203,113 @@ impl KeeperClient {
         self.send(&Request::Kill { berth: berth.to_owned() }).await
     }
 
+    /// Somebody has heard how an environment ended.
+    pub async fn forget(&self, berth: &str) -> io::Result<()> {
+        self.lock().held.retain(|held| held.facts.berth.name != berth);
+        match self.check_version() {
+            Ok(()) => self.send(&Request::Forget { berth: berth.to_owned() }).await,
+            // There is nothing that it would have to forget.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Ends and forgets whatever there is in a berth; answers with its life, which ends in [`Life::Cleaned`].
+    pub async fn discard(&self, berth: &str) -> io::Result<watch::Receiver<Life>> {
+        self.check_version()?;
+        let life = {
+            let mut state = self.lock();
+            state.held.retain(|held| held.facts.berth.name != berth);
+            let life = state.lives.entry(berth.to_owned());
+            life.or_insert_with(|| watch::Sender::new(Life::Ended(EnvironmentEnd::Unknown))).subscribe()
+        };
+        self.send(&Request::Discard { berth: berth.to_owned() }).await?;
+        Ok(life)
+    }
+
     /// Ends everything; returns when nothing is left, or the keeper is gone.
     pub async fn quit(&self) {
-        let mut gone = self.gone.clone();
+        let mut gone = self.shared.gone.subscribe();
         if self.send(&Request::Quit).await.is_ok() {
             let _ = gone.wait_for(|gone| *gone).await;
         }
     }
 
+    fn number(&self) -> u64 {
+        self.shared.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.lock()
+    }
+
+    fn check_version(&self) -> io::Result<()> {
+        if self.shared.version.load(Ordering::Relaxed) >= LASTING_VERSION {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::Unsupported, "the keeper is of an older version, which cannot do this"))
+    }
+
+    /// The keeper may have gone before what waits for its answer was registered: then nobody would answer.
+    fn nobody_waits_for_the_dead(&self) {
+        if *self.shared.gone.borrow() {
+            self.lock().abandon_requests();
+        }
+    }
+
     async fn send(&self, request: &Request) -> io::Result<()> {
+        self.send_with(request, &[]).await
+    }
+
+    async fn send_with(&self, request: &Request, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.shared.send(request, files).await
+    }
+}
+
+impl Drop for KeeperClient {
+    fn drop(&mut self) {
+        // With it goes the socket, and the keeper sees that its manager is gone.
+        self.listening.abort();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds it can panic halfway through a change.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn send(&self, request: &Request, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let socket = self.keeper().await?;
         loop {
-            let mut ready = self.socket.writable().await?;
-            match ready.try_io(|socket| wire::send(socket, request, &[])) {
+            let mut ready = socket.writable().await?;
+            match ready.try_io(|socket| wire::send(socket, request, files)) {
                 Ok(result) => return result,
                 Err(_would_block) => {}
             }
         }
     }
+
+    /// The socket; waits for a keeper that is being replaced.
+    async fn keeper(&self) -> io::Result<Socket> {
+        let is_gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the keeper is gone");
+        let (mut socket, mut gone) = (self.socket.subscribe(), self.gone.subscribe());
+        let replaced = async {
+            tokio::select! {
+                biased;
+                _ = gone.wait_for(|gone| *gone) => Err(is_gone()),
+                socket = socket.wait_for(Option::is_some) => {
+                    socket.ok().and_then(|socket| socket.clone()).ok_or_else(is_gone)
+                }
+            }
+        };
+        tokio::time::timeout(REPLACE_PATIENCE, replaced).await.map_err(|_elapsed| is_gone())?
+    }
 }
 
 impl State {
-    /// The keeper is gone: nobody will hear more of what was under way.
+    /// The keeper is gone for good: nobody will hear more of what was under way.
     fn abandon(&mut self) {
-        self.creating.clear();
+        self.abandon_requests();
         for (_, life) in self.lives.drain() {
             life.send_if_modified(|life| {
                 let alive = *life == Life::Alive;
@@ -155,28 +320,133 @@ impl State {
             });
         }
     }
+
+    fn abandon_requests(&mut self) {
+        self.creating.clear();
+        self.binding.clear();
+        self.listing.clear();
+        self.telling.clear();
+    }
+
+    fn ended(&mut self, berth: &str, end: EnvironmentEnd) {
+        if let Some(life) = self.lives.get(berth) {
+            life.send_if_modified(|life| {
+                let alive = *life == Life::Alive;
+                if alive {
+                    *life = Life::Ended(end);
+                }
+                alive
+            });
+        }
+    }
+
+    fn cleaned(&mut self, berth: &str, problem: Option<String>) {
+        if let Some(life) = self.lives.remove(berth) {
+            let end = life.borrow().end().unwrap_or(EnvironmentEnd::Unknown);
+            life.send_replace(Life::Cleaned(end, problem));
+        }
+    }
+
+    fn is_held(&mut self, facts: Facts, files: Vec<OwnedFd>) {
+        let berth = facts.berth.name.clone();
+        let end = match (facts.end, &facts.evidence) {
+            (Some(end), _) => Some(EnvironmentEnd::from(end)),
+            (None, Some(_)) => Some(EnvironmentEnd::Unknown),
+            (None, None) => None,
+        };
+        self.doubtful.remove(&berth);
+        let life = self.lives.entry(berth.clone()).or_insert_with(|| watch::Sender::new(Life::Alive)).subscribe();
+        if let Some(end) = end {
+            self.ended(&berth, end);
+        }
+        let mut files = files.into_iter();
+        self.telling.push(Arc::new(Held { facts, pidfd: files.next(), volume_dir: files.next(), life }));
+    }
+
+    fn listed(&mut self, request: u64) {
+        self.held = std::mem::take(&mut self.telling);
+        // What the new keeper does not know is gone: it found everything there was.
+        for berth in std::mem::take(&mut self.doubtful) {
+            self.cleaned(&berth, None);
+        }
+        if let Some(waiting) = self.listing.remove(&request) {
+            let _ = waiting.send(());
+        }
+    }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    // Nothing that holds it can panic halfway through a change.
-    state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+fn register(socket: OwnedFd) -> io::Result<Socket> {
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    #[allow(unsafe_code)]
+    // SAFETY: the descriptor is owned by what is registered and stays the same until that is dropped.
+    Ok(Arc::new(unsafe { AsyncFd::register(socket) }?))
+}
+
+async fn answer<T>(receiver: oneshot::Receiver<T>) -> io::Result<T> {
+    match tokio::time::timeout(ANSWER_PATIENCE, receiver).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper is gone")),
+        Err(_elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, "the keeper does not answer")),
+    }
+}
+
+/// Hears one keeper after another, until there is none to be had or needed.
+async fn listen(shared: Arc<Shared>, mut socket: Socket, spare: Option<Arc<Spare>>) {
+    loop {
+        let mut quit = false;
+        while let Ok(Some((answer, files))) = receive(&socket).await {
+            quit |= matches!(answer, Answer::Bye | Answer::Unable(_));
+            hear(&shared, answer, files);
+        }
+        shared.socket.send_replace(None);
+        let Some(spare) = spare.as_ref().filter(|_| !quit) else { break };
+        {
+            let mut state = shared.lock();
+            state.abandon_requests();
+            state.doubtful = state.lives.keys().cloned().collect();
+        }
+        let Some(replaced) = replace(&shared, spare).await else { break };
+        socket = replaced;
+        shared.socket.send_replace(Some(socket.clone()));
+        let request = shared.next.fetch_add(1, Ordering::Relaxed);
+        // Should it not hear this, it is replaced as well.
+        let _ = shared.send(&Request::List { request }, &[]).await;
+    }
+    shared.lock().abandon();
+    shared.gone.send_replace(true);
+}
+
+/// Gets another keeper. None where there is no way to any.
+async fn replace(shared: &Shared, spare: &Arc<Spare>) -> Option<Socket> {
+    loop {
+        let asked = spare.clone();
+        match tokio::task::spawn_blocking(move || asked.obtain()).await {
+            Ok(Ok(obtained)) => {
+                shared.version.store(obtained.version, Ordering::Relaxed);
+                return register(obtained.socket).ok();
+            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
+            Ok(Err(_)) => tokio::time::sleep(REPLACE_AGAIN).await,
+            Err(_) => return None,
+        }
+    }
 }
 
 async fn receive(socket: &AsyncFd<OwnedFd>) -> io::Result<Option<(Answer, Vec<OwnedFd>)>> {
     loop {
         let mut ready = socket.readable().await?;
-        match ready.try_io(wire::receive) {
+        match ready.try_io(|socket| wire::receive(socket.as_fd())) {
             Ok(result) => return result,
             Err(_would_block) => {}
         }
     }
 }
 
-fn hear(state: &Mutex<State>, host: &watch::Sender<Option<Result<Host, Failed>>>, answer: Answer, files: Vec<OwnedFd>) {
-    let mut state = lock(state);
+fn hear(shared: &Shared, answer: Answer, files: Vec<OwnedFd>) {
+    let mut state = shared.lock();
     match answer {
-        Answer::Up(found) => host.send_replace(Some(Ok(found))).map_or((), drop),
-        Answer::Unable(why) => host.send_replace(Some(Err(why))).map_or((), drop),
+        Answer::Up(found) => shared.host.send_replace(Some(Ok(found))).map_or((), drop),
+        Answer::Unable(why) => shared.host.send_replace(Some(Err(why))).map_or((), drop),
         Answer::Created { request, berth } => {
             let (sender, life) = watch::channel(Life::Alive);
             let Ok([pidfd, volume_dir]) = <[OwnedFd; 2]>::try_from(files) else { return };
@@ -190,22 +460,15 @@ fn hear(state: &Mutex<State>, host: &watch::Sender<Option<Result<Host, Failed>>>
                 let _ = waiting.send(Err(why));
             }
         }
-        Answer::Ended { berth, exit_code, signal } => {
-            let end = match (exit_code, signal) {
-                (Some(code), _) => EnvironmentEnd::Exited(code),
-                (None, Some(signal)) => EnvironmentEnd::Killed(signal),
-                (None, None) => EnvironmentEnd::Unknown,
-            };
-            if let Some(life) = state.lives.get(&berth) {
-                life.send_replace(Life::Ended(end));
+        Answer::Ended { berth, exit_code, signal } => state.ended(&berth, End { exit_code, signal }.into()),
+        Answer::Cleaned { berth, problem } => state.cleaned(&berth, problem),
+        Answer::Bound { request, problem } => {
+            if let Some(waiting) = state.binding.remove(&request) {
+                let _ = waiting.send(problem);
             }
         }
-        Answer::Cleaned { berth, problem } => {
-            if let Some(life) = state.lives.remove(&berth) {
-                let end = life.borrow().end().unwrap_or(EnvironmentEnd::Unknown);
-                life.send_replace(Life::Cleaned(end, problem));
-            }
-        }
+        Answer::Held(facts) => state.is_held(*facts, files),
+        Answer::Listed { request } => state.listed(request),
         Answer::Bye => {}
     }
 }

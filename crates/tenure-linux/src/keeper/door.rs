@@ -112,8 +112,8 @@ pub enum NotJoined {
 /// Joins the keeper of an instance; answers with the socket, its version and the keeper's process ID.
 pub fn join(instance: &Path, berths_ready: usize) -> Result<(OwnedFd, u32, i32), NotJoined> {
     let directory = File::open(instance)?;
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(io::Error::from)?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(io::Error::from)?;
     rustix::net::connect(&socket, &address(&directory).map_err(io::Error::from)?).map_err(io::Error::from)?;
     let timeout = rustix::net::sockopt::Timeout::Recv;
     rustix::net::sockopt::set_socket_timeout(&socket, timeout, Some(ANSWER_PATIENCE)).map_err(io::Error::from)?;

@@ -1,6 +1,6 @@
 //! The keeper's end of the connection to its manager. It never waits for a manager that does not read: deadlines are held meanwhile.
 
-use super::wire::{self, Answer, Request, VERSION_MAX};
+use super::wire::{self, Answer, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
 use std::io;
@@ -14,7 +14,6 @@ pub struct Link {
     socket: OwnedFd,
     waiting: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     broken: bool,
-    version: u32,
 }
 
 /// What came from a manager.
@@ -28,20 +27,10 @@ pub enum Heard {
 }
 
 impl Link {
-    /// The connection that this keeper was forked with.
-    pub fn inherited(socket: OwnedFd) -> io::Result<Link> {
-        Link::new(socket, VERSION_MAX)
-    }
-
-    /// A connection on which this version was agreed.
-    pub fn new(socket: OwnedFd, version: u32) -> io::Result<Link> {
+    /// A connection on which both know what is spoken.
+    pub fn new(socket: OwnedFd) -> io::Result<Link> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Link { socket, waiting: VecDeque::new(), broken: false, version })
-    }
-
-    /// The version that is spoken.
-    pub fn version(&self) -> u32 {
-        self.version
+        Ok(Link { socket, waiting: VecDeque::new(), broken: false })
     }
 
     /// What to wait for.

@@ -74,7 +74,10 @@ fn recover(mut facts: Facts, boot_id: &str) -> Recovered {
 
 /// A number for the next berth that none of these has, nor any that was here earlier in this boot of the host: a manager may still speak of them.
 pub fn next_number<'a>(names: impl Iterator<Item = &'a String>, boot_ms: u64) -> u64 {
-    let highest = names.filter_map(|name| name[1..].parse::<u64>().ok()).max().unwrap_or(0);
+    // A number past this nobody counted up to: a tenant made it up.
+    const COUNTED_MAX: u64 = 1_000_000_000_000_000;
+    let counted = names.filter_map(|name| name[1..].parse::<u64>().ok()).filter(|number| *number < COUNTED_MAX);
+    let highest = counted.max().unwrap_or(0);
     // More than one berth per millisecond is not made.
     highest.saturating_add(1).max(boot_ms)
 }

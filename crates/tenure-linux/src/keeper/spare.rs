@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 #[derive(Debug)]
 pub struct Spare {
     socket: OwnedFd,
-    /// Names it for as long as its manager lives, so that it is reaped by nobody else.
+    /// Names exactly this process.
     _pidfd: OwnedFd,
 }
 

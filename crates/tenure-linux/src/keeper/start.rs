@@ -132,8 +132,7 @@ pub fn obtain(settings: &Settings) -> io::Result<Obtained> {
 fn join(settings: &Settings, uuid: &str) -> Result<Obtained, NotJoined> {
     let (socket, version, pid) = door::join(&Instance::dir_of(&settings.data_dir, uuid), settings.berths_ready)?;
     let named = rustix::process::Pid::from_raw(pid).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-    let pidfd =
-        rustix::process::pidfd_open(named, rustix::process::PidfdFlags::empty()).map_err(io::Error::from)?;
+    let pidfd = rustix::process::pidfd_open(named, rustix::process::PidfdFlags::empty()).map_err(io::Error::from)?;
     Ok(Obtained { socket, pid, pidfd, version })
 }
 
@@ -167,7 +166,7 @@ fn run(settings: &Settings, instance: Instance, manager: OwnedFd) -> Step<()> {
             return Err(failed);
         }
     };
-    let mut link = Link::inherited(manager).step("talk to the manager")?;
+    let mut link = Link::new(manager).step("talk to the manager")?;
     let mut keeper = match settings.dies_with_manager {
         true => Keeper::new(ground, host.clone(), settings, sweep, FactsDir::nowhere()),
         false => {
