@@ -12,6 +12,7 @@ mod error;
 mod exec;
 mod idempotency;
 mod key;
+mod metered;
 mod page;
 mod preview;
 mod session;
@@ -24,6 +25,7 @@ pub use error::StoreError;
 pub use exec::{ExecIntended, ExecIntent, ExecLedgerState, ExecOutcome, ExecRecord, StreamTotal};
 pub use idempotency::{IdempotencyClaim, IdempotencyRecord, StoredAnswer};
 pub use key::KeyRecord;
+pub use metered::Metered;
 pub use page::{Page, PageRequest};
 pub use preview::PreviewRecord;
 pub use session::{

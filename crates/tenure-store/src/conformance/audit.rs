@@ -117,7 +117,9 @@ pub async fn every_change_has_its_entry_and_a_refused_one_has_none(store: &Subje
             .session_move(SessionMove { entry: named("move"), ..change(id, State::Created, State::Initializing) })
             .await,
     );
-    refused(store.session_move(SessionMove { entry: named("no"), ..change(id, State::Created, State::Ready) }).await);
+    refused(
+        store.session_move(SessionMove { entry: named("no"), ..change(id, State::Created, State::Initializing) }).await,
+    );
     done(
         store.session_move(SessionMove { entry: named("move"), ..change(id, State::Initializing, State::Ready) }).await,
     );

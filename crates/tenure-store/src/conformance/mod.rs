@@ -85,6 +85,7 @@ macro_rules! store_conformance {
             what_is_not_there_is_missing
 
             a_session_moves_from_the_state_it_is_in
+            a_move_that_cannot_be_is_not_made
             of_many_moves_one_is_made
             pausing_remembers_where_resuming_leads
             an_environment_is_changed_in_its_own_life_only

@@ -1,7 +1,7 @@
 //! What every store promises of the changes of a live session.
 
 use super::{Subject, actions, at, change, count_done, crowd, done, end, entry, read, ready, refused, session};
-use crate::{Changed, SessionExtend, SessionMove};
+use crate::{Changed, SessionExtend, SessionMove, StoreError};
 use tenure_session::{EnforcedLimits, EnvironmentState, Session, SessionEnvironment, SessionId, State};
 
 /// An hour more.
@@ -41,6 +41,19 @@ pub async fn a_session_moves_from_the_state_it_is_in(store: &Subject) {
     let moved = done(store.session_move(change(id, State::Initializing, State::Ready)).await);
     assert_eq!(moved, Session { state: State::Ready, ..expected }, "what a move does not name stays");
     assert_eq!(actions(store, id).await, ["session_create", "session_move", "session_move"]);
+}
+
+/// LC-1, LC-8: there is no such way, whoever asks for it.
+pub async fn a_move_that_cannot_be_is_not_made(store: &Subject) {
+    let id = ready(store, "alice").await.id;
+    let running = done(store.session_move(change(&id, State::Ready, State::Running)).await);
+    let before = actions(store, &id).await;
+    for to in [State::Ready, State::Initializing, State::Created] {
+        let made = store.session_move(change(&id, State::Running, to)).await;
+        assert!(matches!(made, Ok(Changed::Refused(_)) | Err(StoreError::Corrupt(_))), "to {to}: {made:?}");
+    }
+    assert_eq!(read(store, &id).await, running);
+    assert_eq!(actions(store, &id).await, before);
 }
 
 /// LC-3: of many that want to move it, one does; and one entry says so.
