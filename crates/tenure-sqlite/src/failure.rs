@@ -25,6 +25,11 @@ impl Failure {
         matches!(self.code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen))
     }
 
+    /// Whether there was no room.
+    pub fn is_full(&self) -> bool {
+        self.code() == Some(ErrorCode::DiskFull)
+    }
+
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Failure::Sql(error) => error.sqlite_error_code(),

@@ -217,12 +217,19 @@ impl Writer {
         self.connection.as_ref().ok_or_else(|| Failure::impossible("there is no connection"))
     }
 
-    /// After an I/O error nothing that the connection keeps of the file is trusted: the next transaction opens it anew, and recovers.
+    /// After an I/O error nothing that the connection keeps of the file is trusted: it is opened anew. Where there was no room, the log is emptied into
+    /// the database as far as that goes, so that the room it has can be used again.
     fn recover_after(&mut self, failure: &Failure) {
         match self.place {
             Place::File(_) if failure.is_io() => self.connection = None,
             // In memory there is nothing to open anew.
             Place::File(_) | Place::Memory => {}
+        }
+        if failure.is_io() || failure.is_full() {
+            let emptied = self.connected().and_then(|connection| Ok(checkpoint(connection, "PASSIVE")?));
+            if let Err(error) = emptied {
+                tracing::warn!(%error, "the log could not be emptied into the database");
+            }
         }
     }
 
@@ -250,7 +257,7 @@ impl Writer {
         }
         let Some(connection) = self.connection.take() else { return };
         if let Place::File(_) = self.place
-            && let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            && let Err(error) = checkpoint(&connection, "TRUNCATE")
         {
             tracing::warn!(%error, "the next start reads the rest from the log");
         }
@@ -296,6 +303,10 @@ fn answer(jobs: Vec<Box<dyn Job>>, outcomes: Vec<Option<StoreError>>) {
             Some(why) => job.failed(why),
         }
     }
+}
+
+fn checkpoint(connection: &Connection, how: &str) -> rusqlite::Result<()> {
+    connection.query_row(&format!("PRAGMA wal_checkpoint({how})"), [], |_| Ok(()))
 }
 
 fn roll_back(connection: &Connection) {

@@ -1,4 +1,5 @@
 //! Somebody with the database file and SQL of their own: what was written once stays, whatever they try.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod sample;
 

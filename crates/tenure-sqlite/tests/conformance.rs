@@ -1,4 +1,5 @@
 //! What every store must pass, tried on a file and in memory.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::sync::Arc;
 use tempfile::TempDir;

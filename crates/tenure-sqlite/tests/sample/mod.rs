@@ -1,4 +1,5 @@
 //! Samples of what is stored, for the tests.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(dead_code)] // Each test uses some of them.
 
 use ed25519_dalek::SigningKey;
