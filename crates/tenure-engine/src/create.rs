@@ -139,11 +139,16 @@ impl Engine {
             invalid.push(error);
             None
         });
-        let limits = match resolve(&request.limits, &template.limits, &self.settings().limits) {
-            Ok(limits) if invalid.is_empty() => limits,
-            Ok(_) => return Err(invalid.into()),
-            Err(errors) => return Err(invalid.into_iter().chain(errors).collect::<Vec<_>>().into()),
-        };
+        let limits = resolve(&request.limits, &template.limits, &self.settings().limits).unwrap_or_else(|errors| {
+            invalid.extend(errors);
+            self.settings().limits.default
+        });
+        let mut env = template.env.clone();
+        env.extend(request.env.clone());
+        invalid.extend(ResourceCheck { base: &template.base, limits: &limits, env: &env }.problem());
+        if !invalid.is_empty() {
+            return Err(invalid.into());
+        }
         let allow_unenforced =
             request.allow_unenforced || template.allow_unenforced || self.settings().allow_unenforced;
         if request.environment != Some(EnvironmentKind::None) && !allow_unenforced {
@@ -165,7 +170,7 @@ impl Engine {
         self.store().template_get(name, version).await?.ok_or_else(not_found)
     }
 
-    fn lease_terms(
+    pub(crate) fn lease_terms(
         &self,
         request: Option<LeaseRequest>,
         template: Option<LeaseTerms>,
@@ -419,6 +424,33 @@ impl Engine {
                 _ => EngineError::Init { id: session.id.clone(), failure: Box::new(failure) },
             },
             Err(error) => error,
+        }
+    }
+}
+
+/// What every environment made on these terms is made from: checked before anything is written down.
+pub(crate) struct ResourceCheck<'a> {
+    /// The root.
+    pub base: &'a str,
+    /// The limits.
+    pub limits: &'a tenure_session::SessionLimits,
+    /// The variables.
+    pub env: &'a BTreeMap<String, String>,
+}
+
+impl ResourceCheck<'_> {
+    /// What no environment can have, if anything.
+    pub fn problem(&self) -> Option<InvalidField> {
+        let id = tenure_environment::EnvironmentId::generate().ok()?;
+        let spec = EnvironmentSpec {
+            limits: resource_limits(self.limits),
+            env: self.env.clone(),
+            ..EnvironmentSpec::new(id, self.base)
+        };
+        match spec.validate() {
+            Err(EnvironmentError::InvalidSpec { field, problem }) => Some(InvalidField::new(field, problem)),
+            Err(other) => Some(InvalidField::new("limits", other.to_string())),
+            Ok(()) => None,
         }
     }
 }

@@ -197,6 +197,14 @@ impl Engine {
         }
     }
 
+    /// Does something in a task of its own: whoever stops waiting leaves nothing half done.
+    pub(crate) async fn apart<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        tokio::spawn(work).await.unwrap_or_else(|error| Err(EngineError::Internal(error.to_string())))
+    }
+
     /// Adds one entry to the audit.
     pub(crate) async fn audit(&self, entry: AuditDraft) -> Result<(), EngineError> {
         Ok(self.store().audit_append(vec![entry]).await?)

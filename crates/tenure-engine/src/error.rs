@@ -43,7 +43,7 @@ pub enum EngineError {
         lookup: Lookup,
     },
     /// The caller's role does not allow this.
-    #[error("this needs the role admin")]
+    #[error("the credential does not allow this")]
     Denied,
     /// Something else that was named is not there; the code says what.
     #[error("{what}")]

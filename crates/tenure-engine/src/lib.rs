@@ -9,6 +9,8 @@
 //!
 //! What is not stored can be lost: handles of environments, work in progress, who waits for what. Nothing here knows HTTP, SQL or Linux.
 
+mod access;
+mod audit;
 mod bases;
 mod call;
 mod code;
@@ -23,9 +25,11 @@ mod exec;
 mod file;
 mod gate;
 mod idempotency;
+mod key;
 mod keys;
 mod live;
 mod meters;
+mod metrics;
 mod output;
 mod permit;
 mod preview;
@@ -33,9 +37,11 @@ mod recovery;
 mod running;
 mod session;
 mod settings;
+mod template;
 mod timeline;
 mod waiting;
 
+pub use access::AccessGranted;
 pub use bases::{BaseError, BaseSource, Bases};
 pub use call::{Call, IdempotencyKey};
 pub use code::{Code, CodeRow};
@@ -46,16 +52,20 @@ pub use events::Events;
 pub use exec::{ExecEvent, ExecFollow, ExecInput, ExecRequest, ExecResult, KillRequest};
 pub use file::{Bytes, DirListing, FileChanges, FileContent, FileStat, modified_at};
 pub use idempotency::{Answer, Keep};
+pub use key::{KeyMade, KeyRequest};
 pub use output::{OutputRead, OutputStream};
 pub use permit::Permit;
 pub use preview::{PreviewConnection, PreviewHealth};
 pub use recovery::Recovered;
 pub use session::{ExtendRequest, SessionView, StatusView, TerminateRequest, TransitionRequest};
 pub use settings::Settings;
+pub use template::TemplateRequest;
 pub use timeline::{HostClock, Timeline};
 
 /// What the kernel says of an environment, and what an environment's agent says of files.
 pub use tenure_environment::{Observation, protocol::ChangeKind, protocol::FileKind};
+/// What a reading of the whole audit found.
+pub use tenure_store::audit::{Problem, ProblemKind, Verification};
 /// What is remembered, for those who show it.
 pub use tenure_store::{
     AuditEntry, AuditFilter, ExecLedgerState, ExecOutcome, ExecRecord, KeyRecord, LeaseTerms, Page, PageRequest,

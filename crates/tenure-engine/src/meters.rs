@@ -20,15 +20,15 @@ struct TransitionLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct StateLabel {
-    pub state: &'static str,
+struct StateLabel {
+    state: &'static str,
 }
 
 /// The engine's metrics.
 pub(crate) struct Meters {
     ends: Family<ReasonLabel, Counter>,
     transitions: Family<TransitionLabel, Counter>,
-    pub sessions: Family<StateLabel, Gauge>,
+    sessions: Family<StateLabel, Gauge>,
     invalid_ids: Counter,
     pub execs: Counter,
     pub exec_seconds: Histogram,
@@ -68,6 +68,12 @@ impl Meters {
         self.invalid_ids.inc();
         let begins: String = text.chars().take(40).collect();
         tracing::debug!(begins = ?begins, "no session ID");
+    }
+
+    /// So many sessions are in this state.
+    pub fn sessions_in(&self, state: State, count: u64) {
+        let label = StateLabel { state: state.as_str() };
+        self.sessions.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub fn ended(&self, reason: TerminationReason) {
