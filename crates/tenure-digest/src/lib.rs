@@ -58,3 +58,6 @@ pub fn digest_bytes(bytes: &[u8]) -> Sha256Digest {
 pub fn digest<T: Serialize>(value: &T) -> Result<Sha256Digest, NotCanonical> {
     Ok(digest_bytes(&canonical(value)?))
 }
+
+#[cfg(test)]
+mod tests;
