@@ -149,6 +149,7 @@ fn assemble(
         control: Some(watched(control, Token::Control)),
         signals: watched(signals, Token::Signals),
         deadline: watched(deadline, Token::Deadline),
+        deadline_due: None,
         poller,
         tenant,
         boot,

@@ -7,12 +7,16 @@ use crate::event_loop::{Agent, Binding};
 use crate::exec::{Exec, Limit};
 use crate::failure::Failure;
 use crate::reaper;
-use rustix::time::{Itimerspec, TimerfdTimerFlags, Timespec, timerfd_settime};
+use rustix::time::{ClockId, Itimerspec, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_settime};
 use std::time::{Duration, Instant};
 use tenure_protocol::FailureCode;
 
 /// How long what is dead may take to be reaped and its last output to be read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// A deadline that is noticed this much too late was slept through: the environment was frozen.
+const SLEPT_THROUGH: Duration = Duration::from_millis(300);
+/// How long a manager then has to move it: what it said while the environment was frozen could not be heard.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// A time to come that no clock reaches.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -74,6 +78,12 @@ fn signal_everything<'a>(execs: impl Iterator<Item = &'a Exec>, signal: i32) {
     }
 }
 
+/// Now, on the clock that goes on while the host sleeps and the environment is frozen.
+fn boot_now() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
 impl Agent {
     /// Binds the environment to its session, once.
     pub fn bind(
@@ -93,10 +103,14 @@ impl Agent {
 
     /// Moves the hard deadline. The kernel keeps it, on a clock that goes on while the host sleeps.
     pub fn deadline_set(&mut self, deadline_boot_ms: Option<u64>) -> Result<(), Failure> {
-        let at = deadline_boot_ms.map_or(Duration::ZERO, |ms| {
-            // Zero would disarm the timer: the earliest deadline there is has passed just the same.
-            Duration::from_millis(ms).clamp(Duration::from_nanos(1), NEVER)
-        });
+        let at = deadline_boot_ms.map(Duration::from_millis);
+        self.deadline_due = at.map(|at| at.max(boot_now()));
+        self.deadline_arm(at)
+    }
+
+    fn deadline_arm(&self, at: Option<Duration>) -> Result<(), Failure> {
+        // Zero would disarm the timer: the earliest deadline there is has passed just the same.
+        let at = at.map_or(Duration::ZERO, |at| at.clamp(Duration::from_nanos(1), NEVER));
         let it_value = Timespec { tv_sec: at.as_secs() as i64, tv_nsec: at.subsec_nanos().into() };
         let timer = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
         timerfd_settime(&self.deadline, TimerfdTimerFlags::ABSTIME, &timer)
@@ -107,7 +121,13 @@ impl Agent {
     /// The hard deadline is here, unless it was moved meanwhile.
     pub fn check_deadline(&mut self) {
         let mut expirations = [0; 8];
-        if rustix::io::read(&self.deadline, &mut expirations).is_ok() {
+        if rustix::io::read(&self.deadline, &mut expirations).is_err() {
+            return;
+        }
+        let now = boot_now();
+        let slept_through = self.deadline_due.take().is_some_and(|due| now > due + SLEPT_THROUGH);
+        // Once: what was due is taken, so that the next time is the end.
+        if !(slept_through && self.deadline_arm(Some(now + LAST_CALL)).is_ok()) {
             self.end_begin(Duration::from_millis(self.boot.grace_ms), Instant::now());
         }
     }

@@ -45,6 +45,8 @@ pub struct Agent {
     pub control: Option<Source>,
     pub signals: Source,
     pub deadline: Source,
+    /// When the hard deadline is due; none once it was.
+    pub deadline_due: Option<Duration>,
     pub oom: Option<OwnedFd>,
     pub binding: Option<Binding>,
     pub ending: Option<Ending>,

@@ -54,6 +54,27 @@ fn a_deadline_can_be_moved_and_removed_and_one_in_the_past_is_now() {
     assert!(!lives(pid));
 }
 
+/// TM-6: what stood still through its deadline hears first whether that was moved; a manager's word is then as good as one in time.
+#[test]
+fn a_deadline_that_was_slept_through_can_still_be_moved() {
+    for moved in [true, false] {
+        let mut agent = Agent::start();
+        let mut connection = agent.connect();
+        let deadline_boot_ms = Some(boot_ms() + 300);
+        assert_eq!(connection.ask(&Request::Deadline { deadline_boot_ms }), Reply::Done);
+        signal(agent.child.id(), libc::SIGSTOP);
+        std::thread::sleep(Duration::from_millis(1500));
+        signal(agent.child.id(), libc::SIGCONT);
+        if moved {
+            assert_eq!(connection.ask(&Request::Deadline { deadline_boot_ms: None }), Reply::Done);
+            std::thread::sleep(Duration::from_millis(1500));
+            assert!(agent.is_running());
+        } else {
+            assert!(agent.exit_status().success(), "it was not moved");
+        }
+    }
+}
+
 /// TM-7
 #[test]
 fn a_program_may_say_goodbye_within_the_grace() {
