@@ -59,6 +59,10 @@ impl Store for SqliteStore {
         self.change(move |writing| session::was_worked_in(writing, &id, at, &kind)).await
     }
 
+    async fn session_attach(&self, change: SessionAttach) -> Result<Changed, StoreError> {
+        self.change(move |writing| session::attach(writing, &change)).await
+    }
+
     async fn session_environment(
         &self,
         id: &SessionId,

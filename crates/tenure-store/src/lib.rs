@@ -29,8 +29,8 @@ pub use metered::Metered;
 pub use page::{Page, PageRequest};
 pub use preview::PreviewRecord;
 pub use session::{
-    Changed, EndGuard, SessionCreate, SessionCreated, SessionDelete, SessionEnd, SessionExtend, SessionFilter,
-    SessionMove,
+    Changed, EndGuard, SessionAttach, SessionCreate, SessionCreated, SessionDelete, SessionEnd, SessionExtend,
+    SessionFilter, SessionMove,
 };
 pub use store::Store;
 pub use template::{LeaseTerms, Profile, TemplateRecord};

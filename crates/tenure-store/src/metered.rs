@@ -2,8 +2,9 @@
 
 use crate::{
     AuditDraft, AuditEntry, AuditFilter, Changed, ClockAnchor, ExecIntended, ExecIntent, ExecOutcome, ExecRecord,
-    IdempotencyRecord, KeyRecord, Page, PageRequest, PreviewRecord, SessionCreate, SessionCreated, SessionDelete,
-    SessionEnd, SessionExtend, SessionFilter, SessionMove, SignedHead, Store, StoreError, StoredAnswer, TemplateRecord,
+    IdempotencyRecord, KeyRecord, Page, PageRequest, PreviewRecord, SessionAttach, SessionCreate, SessionCreated,
+    SessionDelete, SessionEnd, SessionExtend, SessionFilter, SessionMove, SignedHead, Store, StoreError, StoredAnswer,
+    TemplateRecord,
 };
 use async_trait::async_trait;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -117,8 +118,11 @@ impl<S> Drop for Running<'_, S> {
     }
 }
 
-/// All methods of the port, handed to another macro. A method that the port has and this list does not have does not compile.
-macro_rules! every_method {
+/// All methods of the port, handed to another macro, for stores that wrap others. A method that the port has and this list does not have does not compile.
+/// Whoever uses it imports the types that it names.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! every_store_method {
     ($what:ident) => {
         $what! {
             probe() -> ();
@@ -133,6 +137,7 @@ macro_rules! every_method {
             session_undelete(id: &SessionId, at: Timestamp, entry: AuditDraft) -> Changed;
             session_extend(change: SessionExtend) -> Changed;
             session_activity(id: &SessionId, at: Timestamp, kind: &str) -> ();
+            session_attach(change: SessionAttach) -> Changed;
             session_environment(id: &SessionId, generation: u64, state: EnvironmentState, at: Timestamp, entry: Option<AuditDraft>) -> Changed;
             session_document(id: &SessionId) -> Option<Value>;
             session_unfinished(after: Option<SessionId>, limit: u32) -> Vec<Session>;
@@ -179,7 +184,7 @@ macro_rules! measured {
     };
 }
 
-every_method!(measured);
+every_store_method!(measured);
 
 #[cfg(test)]
 mod tests;

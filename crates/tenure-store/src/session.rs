@@ -106,6 +106,21 @@ pub struct SessionExtend {
     pub entry: AuditDraft,
 }
 
+/// An environment for a live session that has none; its state stays (EN-1). Refused where it has one, or has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionAttach {
+    /// Which.
+    pub id: SessionId,
+    /// Its environment.
+    pub environment: SessionEnvironment,
+    /// What the host enforces in it.
+    pub enforced: EnforcedLimits,
+    /// When.
+    pub at: Timestamp,
+    /// Its audit entry.
+    pub entry: AuditDraft,
+}
+
 /// What became of a guarded change. The session is as it is afterwards.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Changed {

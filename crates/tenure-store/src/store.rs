@@ -9,7 +9,8 @@ use crate::key::KeyRecord;
 use crate::page::{Page, PageRequest};
 use crate::preview::PreviewRecord;
 use crate::session::{
-    Changed, SessionCreate, SessionCreated, SessionDelete, SessionEnd, SessionExtend, SessionFilter, SessionMove,
+    Changed, SessionAttach, SessionCreate, SessionCreated, SessionDelete, SessionEnd, SessionExtend, SessionFilter,
+    SessionMove,
 };
 use crate::template::TemplateRecord;
 use async_trait::async_trait;
@@ -45,6 +46,8 @@ pub trait Store: Send + Sync {
     async fn session_extend(&self, change: SessionExtend) -> Result<Changed, StoreError>;
     /// Remembers that a live session was worked in. An instant before what is stored changes nothing.
     async fn session_activity(&self, id: &SessionId, at: Timestamp, kind: &str) -> Result<(), StoreError>;
+    /// Gives a live session that has no environment one, without moving its state (EN-1). Refused where it has one or has ended.
+    async fn session_attach(&self, change: SessionAttach) -> Result<Changed, StoreError>;
     /// Remembers what became of a session's environment, in this life of it; another life is left alone, and refused.
     async fn session_environment(
         &self,

@@ -6,7 +6,9 @@ use crate::failure::Failure;
 use crate::writer::Writing;
 use rusqlite::params;
 use tenure_session::{EnvironmentState, Session, SessionId, State, Timestamp, transition};
-use tenure_store::{AuditDraft, Changed, EndGuard, SessionDelete, SessionEnd, SessionExtend, SessionMove};
+use tenure_store::{
+    AuditDraft, Changed, EndGuard, SessionAttach, SessionDelete, SessionEnd, SessionExtend, SessionMove,
+};
 
 /// Reads, decides, writes, and says what became of it. `decide` says no by `None`; otherwise it hands back the entries of the change.
 fn change(
@@ -125,6 +127,18 @@ pub(crate) fn extend(writing: &Writing<'_>, wanted: &SessionExtend) -> Result<Ch
             return Ok(None);
         }
         session.lifetime_ends_at = session.lifetime_ends_at.plus_ms(wanted.by_ms);
+        Ok(Some(vec![wanted.entry.clone()]))
+    })
+}
+
+/// An environment for a live session that has none.
+pub(crate) fn attach(writing: &Writing<'_>, wanted: &SessionAttach) -> Result<Changed, Failure> {
+    change(writing, &wanted.id, wanted.at, |session| {
+        if session.end.is_some() || session.environment.is_some() {
+            return Ok(None);
+        }
+        session.environment = Some(wanted.environment.clone());
+        session.enforced = wanted.enforced;
         Ok(Some(vec![wanted.entry.clone()]))
     })
 }

@@ -5,7 +5,7 @@ mod create;
 mod list;
 mod record;
 
-pub(crate) use change::{delete, end, environment, extend, move_to, start_running, undelete, was_worked_in};
+pub(crate) use change::{attach, delete, end, environment, extend, move_to, start_running, undelete, was_worked_in};
 pub(crate) use create::create;
 pub(crate) use list::{count, due, list, refresh, unfinished};
 #[cfg(test)]

@@ -89,6 +89,7 @@ macro_rules! store_conformance {
             of_many_moves_one_is_made
             pausing_remembers_where_resuming_leads
             an_environment_is_changed_in_its_own_life_only
+            an_environment_is_attached_once
             more_time_is_given_while_it_lives
             activity_only_goes_forward
             an_ended_session_is_not_worked_in

@@ -1,7 +1,10 @@
 //! What every store promises of the changes of a live session.
 
-use super::{Subject, actions, at, change, count_done, crowd, done, end, entry, read, ready, refused, session};
-use crate::{Changed, SessionExtend, SessionMove, StoreError};
+use super::{
+    Subject, actions, at, change, count_done, create, crowd, done, end, entry, environment, read, ready, refused,
+    session,
+};
+use crate::{Changed, SessionAttach, SessionExtend, SessionMove, StoreError};
 use tenure_session::{EnforcedLimits, EnvironmentState, Session, SessionEnvironment, SessionId, State};
 
 /// An hour more.
@@ -11,13 +14,13 @@ pub(super) fn extension(id: &SessionId) -> SessionExtend {
 
 /// LC-3, LC-7: a move is made from the state that it names, and from no other.
 pub async fn a_session_moves_from_the_state_it_is_in(store: &Subject) {
-    let made = super::create(store, session("alice")).await;
+    let made = create(store, session("alice")).await;
     let id = &made.id;
     let stale = refused(store.session_move(change(id, State::Initializing, State::Ready)).await);
     assert_eq!(stale, made, "a refused move changes nothing");
     assert_eq!(read(store, id).await, made);
 
-    let environment = SessionEnvironment { generation: 2, ..super::environment(EnvironmentState::Ready) };
+    let environment = SessionEnvironment { generation: 2, ..environment(EnvironmentState::Ready) };
     let enforced = EnforcedLimits { disk: true, ..EnforcedLimits::default() };
     let step = SessionMove {
         environment: Some(environment.clone()),
@@ -106,6 +109,44 @@ pub async fn an_environment_is_changed_in_its_own_life_only(store: &Subject) {
     done(store.session_end(end(id, 40)).await);
     let gone = done(set(1, EnvironmentState::Gone, None).await);
     assert_eq!(gone.environment_state(), EnvironmentState::Gone, "also after the session's end");
+}
+
+/// An environment in its life `generation`, at second 30.
+pub(super) fn attachment(id: &SessionId, generation: u64) -> SessionAttach {
+    SessionAttach {
+        id: id.clone(),
+        environment: SessionEnvironment { generation, ..environment(EnvironmentState::Ready) },
+        enforced: EnforcedLimits { cpu: true, ..EnforcedLimits::default() },
+        at: at(30),
+        entry: entry(id, "environment_create"),
+    }
+}
+
+/// EN-1: once, while it lives and has none; its state stays.
+pub async fn an_environment_is_attached_once(store: &Subject) {
+    let bare = create(store, Session { state: State::Ready, environment: None, ..session("alice") }).await;
+    let id = &bare.id;
+    let said = crowd(store, |n, store| {
+        let attachment = attachment(id, u64::from(n));
+        async move { store.session_attach(attachment).await }
+    })
+    .await;
+    assert_eq!(count_done(&said), 1);
+    let attached = read(store, id).await;
+    let enforced = attachment(id, 1).enforced;
+    assert_eq!((attached.state, attached.enforced, attached.updated_at), (State::Ready, enforced, at(30)));
+    for changed in said {
+        match changed {
+            Ok(Changed::Done(session) | Changed::Refused(session)) => assert_eq!(session, attached),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(actions(store, id).await, ["session_create", "environment_create"]);
+
+    let ended = create(store, Session { state: State::Ready, environment: None, ..session("alice") }).await;
+    let ended = done(store.session_end(end(&ended.id, 20)).await);
+    assert_eq!(refused(store.session_attach(attachment(&ended.id, 1)).await), ended);
+    assert_eq!(read(store, &ended.id).await, ended);
 }
 
 /// GV-8: more time, and none after the end.

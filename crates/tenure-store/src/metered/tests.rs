@@ -6,7 +6,10 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tenure_session::{End, EnforcedLimits, LimitRequest, Role, SessionLimits, TerminationReason, Trigger};
+use tenure_session::{
+    End, EnforcedLimits, EnvironmentId, LimitRequest, Role, SessionEnvironment, SessionLimits, TerminationReason,
+    Trigger,
+};
 
 /// Answers everything with the name of the method, except for one that it never answers.
 struct Broken;
@@ -29,7 +32,7 @@ macro_rules! broken {
         }
     };
 }
-every_method!(broken);
+every_store_method!(broken);
 
 macro_rules! call_all {
     ($($method:ident($($name:ident: $type:ty),*) -> $answer:ty;)+) => {
@@ -48,7 +51,7 @@ macro_rules! call_all {
         }
     };
 }
-every_method!(call_all);
+every_store_method!(call_all);
 
 /// Something of a type, to call a method with.
 trait Sample {
@@ -105,6 +108,18 @@ samples! {
         id: Sample::sample(),
         at: Sample::sample(),
         end: (Sample::sample(), Sample::sample()),
+        entry: Sample::sample(),
+    };
+    SessionAttach = SessionAttach {
+        id: Sample::sample(),
+        environment: SessionEnvironment {
+            id: EnvironmentId::new([0; 8]),
+            generation: 1,
+            driver: String::new(),
+            state: Sample::sample(),
+        },
+        enforced: EnforcedLimits::default(),
+        at: Sample::sample(),
         entry: Sample::sample(),
     };
     SessionExtend = SessionExtend { id: Sample::sample(), by_ms: 1, at: Sample::sample(), entry: Sample::sample() };
