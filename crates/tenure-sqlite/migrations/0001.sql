@@ -4,13 +4,15 @@
 --
 -- What must never change is guarded here, whoever writes. A guard against REPLACE is a BEFORE INSERT or BEFORE UPDATE trigger: REPLACE removes the row
 -- in its way without asking any trigger for UPDATE, and asks one for DELETE only where the connection has recursive triggers on.
+--
+-- A CHECK compares with each word, and not with a list in IN: for a list of three words or more SQLite makes a table in memory, for each statement.
 
 CREATE TABLE sessions (
   n                   INTEGER PRIMARY KEY CHECK (n > 0),
   id                  TEXT NOT NULL UNIQUE,
   owner               TEXT NOT NULL,
   template            TEXT NOT NULL,
-  state               TEXT NOT NULL CHECK (state IN ('created', 'initializing', 'ready', 'running', 'paused', 'terminated', 'failed')),
+  state               TEXT NOT NULL CHECK (state = 'created' OR state = 'initializing' OR state = 'ready' OR state = 'running' OR state = 'paused' OR state = 'terminated' OR state = 'failed'),
   resumes_to          TEXT CHECK (resumes_to IN ('ready', 'running')),
   created_at          INTEGER NOT NULL,
   updated_at          INTEGER NOT NULL,
@@ -32,17 +34,19 @@ CREATE TABLE sessions (
   environment_id      TEXT,
   environment_generation INTEGER,
   environment_driver  TEXT,
-  environment_state   TEXT CHECK (environment_state IN ('none', 'provisioning', 'ready', 'frozen', 'recovering', 'lost', 'gone')),
+  environment_state   TEXT CHECK (environment_state = 'none' OR environment_state = 'provisioning' OR environment_state = 'ready' OR environment_state = 'frozen' OR environment_state = 'recovering' OR environment_state = 'lost' OR environment_state = 'gone'),
   metadata            TEXT NOT NULL,      -- JSON
   variables           TEXT NOT NULL,      -- JSON
   deadline_at         INTEGER,            -- never later than the instant at which the verdict can change
   CHECK (resumes_to IS NULL OR state = 'paused'),
   CHECK ((terminated_at IS NULL) = (state NOT IN ('terminated', 'failed'))),
   CHECK ((terminated_at IS NULL) = (termination_reason IS NULL)),
-  CHECK (termination_reason IS NULL OR CASE state
-    WHEN 'terminated' THEN termination_reason IN
-      ('user_request', 'admin_request', 'completed', 'max_lifetime', 'idle_timeout', 'lease_expired', 'exec_concurrency', 'deleted')
-    ELSE termination_reason IN ('environment_lost', 'failed_init', 'failed_runtime', 'failed_infra') END),
+  CHECK (termination_reason IS NULL OR CASE termination_reason
+    WHEN 'user_request' THEN 'terminated' WHEN 'admin_request' THEN 'terminated' WHEN 'completed' THEN 'terminated'
+    WHEN 'max_lifetime' THEN 'terminated' WHEN 'idle_timeout' THEN 'terminated' WHEN 'lease_expired' THEN 'terminated'
+    WHEN 'exec_concurrency' THEN 'terminated' WHEN 'deleted' THEN 'terminated'
+    WHEN 'environment_lost' THEN 'failed' WHEN 'failed_init' THEN 'failed' WHEN 'failed_runtime' THEN 'failed' WHEN 'failed_infra' THEN 'failed'
+    ELSE 'unknown' END = state),
   CHECK (termination_detail IS NULL OR terminated_at IS NOT NULL),
   CHECK ((failure IS NOT NULL) = (state = 'failed')),
   CHECK (deleted_at IS NULL OR terminated_at IS NOT NULL),
@@ -104,7 +108,7 @@ CREATE TABLE execs (
   tag         TEXT,
   background  INTEGER NOT NULL CHECK (background IN (0, 1)),
   timeout_ms  INTEGER,
-  state       TEXT NOT NULL CHECK (state IN ('intended', 'started', 'exited', 'killed', 'failed', 'unknown')),
+  state       TEXT NOT NULL CHECK (state = 'intended' OR state = 'started' OR state = 'exited' OR state = 'killed' OR state = 'failed' OR state = 'unknown'),
   created_at  INTEGER NOT NULL,
   started_at  INTEGER,
   ended_at    INTEGER,
@@ -213,9 +217,9 @@ CREATE TABLE audit (
   chain          TEXT NOT NULL,           -- the session, or '' for none
   seq            INTEGER NOT NULL CHECK (seq > 0),
   at             INTEGER NOT NULL,
-  old_state      TEXT CHECK (old_state IN ('created', 'initializing', 'ready', 'running', 'paused', 'terminated', 'failed')),
-  new_state      TEXT CHECK (new_state IN ('created', 'initializing', 'ready', 'running', 'paused', 'terminated', 'failed')),
-  trigger        TEXT NOT NULL CHECK (trigger IN ('user_action', 'api_call', 'system_timeout', 'recovery', 'error')),
+  old_state      TEXT CHECK (old_state = 'created' OR old_state = 'initializing' OR old_state = 'ready' OR old_state = 'running' OR old_state = 'paused' OR old_state = 'terminated' OR old_state = 'failed'),
+  new_state      TEXT CHECK (new_state = 'created' OR new_state = 'initializing' OR new_state = 'ready' OR new_state = 'running' OR new_state = 'paused' OR new_state = 'terminated' OR new_state = 'failed'),
+  trigger        TEXT NOT NULL CHECK (trigger = 'user_action' OR trigger = 'api_call' OR trigger = 'system_timeout' OR trigger = 'recovery' OR trigger = 'error'),
   actor          TEXT NOT NULL,
   action         TEXT NOT NULL,
   reason         TEXT,

@@ -29,11 +29,11 @@ pub(crate) fn create(writing: &Writing<'_>, create: &SessionCreate) -> Result<Se
 fn insert(writing: &Writing<'_>, session: &Session) -> Result<(), Failure> {
     let mut insert = writing.sql.prepare_cached(
         "INSERT INTO sessions (id, owner, template, state, resumes_to, created_at, updated_at, limits, enforced, lifetime_ends_at,
-           last_activity_at, last_activity, lease_token, lease_ttl_ms, lease_interval_ms, lease_expires_at, lease_heartbeat_at, terminated_at,
+           last_activity_at, last_activity, lease_token, lease_token_last, lease_ttl_ms, lease_interval_ms, lease_expires_at, lease_heartbeat_at, terminated_at,
            termination_reason, termination_detail, failure, deleted_at, environment_id, environment_generation, environment_driver,
            environment_state, metadata, variables, deadline_at)
          VALUES (:id, :owner, :template, :state, :resumes_to, :created_at, :updated_at, :limits, :enforced, :lifetime_ends_at,
-           :last_activity_at, :last_activity, :lease_token, :lease_ttl_ms, :lease_interval_ms, :lease_expires_at, :lease_heartbeat_at,
+           :last_activity_at, :last_activity, :lease_token, :lease_token_last, :lease_ttl_ms, :lease_interval_ms, :lease_expires_at, :lease_heartbeat_at,
            :terminated_at, :termination_reason, :termination_detail, :failure, :deleted_at, :environment_id, :environment_generation,
            :environment_driver, :environment_state, :metadata, :variables, :deadline_at)",
     )?;

@@ -12,7 +12,7 @@ use tenure_session::{
 pub(super) const COLUMNS: &str = "id, owner, template, state, resumes_to, created_at, updated_at, limits, enforced, lifetime_ends_at, \
      last_activity_at, last_activity, lease_token, lease_ttl_ms, lease_interval_ms, lease_expires_at, lease_heartbeat_at, terminated_at, \
      termination_reason, termination_detail, failure, deleted_at, environment_id, environment_generation, environment_driver, \
-     environment_state, metadata, variables";
+     environment_state, metadata, variables, lease_token_last";
 
 /// Reads a session, deleted or not.
 pub(crate) fn get(sql: &Connection, id: &SessionId) -> Result<Option<Session>, Failure> {
@@ -44,6 +44,7 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session, Failure> {
         last_activity_at: at(row, 10)?,
         last_activity: row.get(11)?,
         lease: lease(row)?,
+        lease_token_last: LeaseToken(row.get(28)?),
         end: end(row)?,
         deleted_at: maybe_at(row, 21)?,
         environment: environment(row)?,
@@ -103,6 +104,7 @@ pub(super) fn with_mutable<T>(
         ":last_activity_at": session.last_activity_at.as_ms(),
         ":last_activity": session.last_activity,
         ":lease_token": lease.map(|lease| lease.token.0),
+        ":lease_token_last": session.lease_token_last.0,
         ":lease_ttl_ms": lease.map(|lease| lease.ttl_ms),
         ":lease_interval_ms": lease.map(|lease| lease.heartbeat_interval_ms),
         ":lease_expires_at": lease.map(|lease| lease.expires_at.as_ms()),
@@ -126,13 +128,13 @@ pub(super) fn save(writing: &Writing<'_>, before: &Session, session: &Session) -
     let mut update = writing.sql.prepare_cached(
         "UPDATE sessions SET state = :state, resumes_to = :resumes_to, updated_at = :updated_at, enforced = :enforced,
            lifetime_ends_at = :lifetime_ends_at, last_activity_at = :last_activity_at, last_activity = :last_activity,
-           lease_token = :lease_token, lease_ttl_ms = :lease_ttl_ms, lease_interval_ms = :lease_interval_ms,
+           lease_token = :lease_token, lease_token_last = :lease_token_last, lease_ttl_ms = :lease_ttl_ms, lease_interval_ms = :lease_interval_ms,
            lease_expires_at = :lease_expires_at, lease_heartbeat_at = :lease_heartbeat_at, terminated_at = :terminated_at,
            termination_reason = :termination_reason, termination_detail = :termination_detail, failure = :failure,
            deleted_at = :deleted_at, environment_id = :environment_id, environment_generation = :environment_generation,
            environment_driver = :environment_driver, environment_state = :environment_state, deadline_at = :deadline_at
          WHERE id = :id AND state = :was_state AND lifetime_ends_at = :was_lifetime AND last_activity_at = :was_active
-           AND lease_expires_at IS :was_lease AND terminated_at IS :was_ended AND deleted_at IS :was_deleted
+           AND lease_expires_at IS :was_lease AND lease_token_last = :was_token_last AND terminated_at IS :was_ended AND deleted_at IS :was_deleted
            AND environment_generation IS :was_generation",
     )?;
     let guard: &[(&str, &dyn ToSql)] = named_params! {
@@ -140,6 +142,7 @@ pub(super) fn save(writing: &Writing<'_>, before: &Session, session: &Session) -
         ":was_lifetime": before.lifetime_ends_at.as_ms(),
         ":was_active": before.last_activity_at.as_ms(),
         ":was_lease": before.lease.map(|lease| lease.expires_at.as_ms()),
+        ":was_token_last": before.lease_token_last.0,
         ":was_ended": before.end.as_ref().map(|end| end.at.as_ms()),
         ":was_deleted": before.deleted_at.map(Timestamp::as_ms),
         ":was_generation": before.environment.as_ref().map(|environment| environment.generation),

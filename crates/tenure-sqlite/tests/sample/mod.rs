@@ -47,6 +47,7 @@ pub fn session(n: u32) -> Session {
             expires_at: at(60_000),
             last_heartbeat_at: None,
         }),
+        lease_token_last: LeaseToken(1),
         end: None,
         deleted_at: None,
         environment: Some(SessionEnvironment {
