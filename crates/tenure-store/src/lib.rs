@@ -33,4 +33,5 @@ pub use session::{
     SessionFilter, SessionMove,
 };
 pub use store::Store;
-pub use template::{LeaseTerms, Profile, TemplateRecord};
+pub use template::{Profile, TemplateRecord};
+pub use tenure_session::LeaseTerms;

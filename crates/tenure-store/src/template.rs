@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tenure_session::{LimitRequest, Timestamp};
+use tenure_session::{LeaseTerms, LimitRequest, Timestamp};
 
 /// How turns are checked in sessions of a template.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -13,16 +13,6 @@ pub enum Profile {
     Plain,
     /// Time advances once in every turn but the first.
     Adventure,
-}
-
-/// The terms of a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LeaseTerms {
-    /// For how long a renewal holds.
-    pub ttl_ms: u64,
-    /// How often the holder is asked to renew.
-    pub heartbeat_interval_ms: u64,
 }
 
 /// One version of a template.

@@ -37,8 +37,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tenure_session::{
-    EnforcedLimits, EnvironmentId, EnvironmentState, Session, SessionEnvironment, SessionId, SessionLimits, State,
-    Timestamp, Trigger, UserId,
+    EnforcedLimits, EnvironmentId, EnvironmentState, LeaseToken, Session, SessionEnvironment, SessionId, SessionLimits,
+    State, Timestamp, Trigger, UserId,
 };
 
 /// The store that a promise is tried on: empty at its beginning.
@@ -50,7 +50,7 @@ const CROWD: u32 = 50;
 /// Makes a `#[tokio::test]` of each promise. Takes an expression that makes a new, empty store: a future of a pair of an `Arc<dyn Store>` and something that
 /// is kept until the promise was tried, such as a temporary directory.
 ///
-/// ```ignore
+/// ```text
 /// async fn new_store() -> (Arc<dyn Store>, TempDir) { … }
 /// tenure_store::store_conformance!(new_store());
 /// ```
@@ -217,6 +217,7 @@ fn session(owner: &str) -> Session {
         last_activity_at: at(0),
         last_activity: "session_create".to_owned(),
         lease: None,
+        lease_token_last: LeaseToken(0),
         end: None,
         deleted_at: None,
         environment: Some(environment(EnvironmentState::Provisioning)),

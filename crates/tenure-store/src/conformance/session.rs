@@ -34,6 +34,7 @@ fn unusual() -> Session {
         enforced: EnforcedLimits { cpu: true, memory: false, pids: true, disk: false },
         lifetime_ends_at: Timestamp::LATEST,
         lease: Some(lease),
+        lease_token_last: LeaseToken(43),
         metadata: words("'; \"\n\u{1F600}"),
         variables: words("secret"),
         ..session("a.user@host:x+y/z=|-_")

@@ -143,7 +143,7 @@ pub async fn a_lease_that_does_not_expire_then_saves_the_session(store: &Subject
         expires_at: at(60),
         last_heartbeat_at: None,
     };
-    let held = create(store, Session { lease: Some(lease), ..session("alice") }).await;
+    let held = create(store, Session { lease: Some(lease), lease_token_last: lease.token, ..session("alice") }).await;
     let expire = |id, expires_at| guarded(id, TerminationReason::LeaseExpired, 60, EndGuard::Lease(expires_at));
     assert!(refused(store.session_end(expire(&held.id, at(59))).await).end.is_none());
     let ended = done(store.session_end(expire(&held.id, at(60))).await);

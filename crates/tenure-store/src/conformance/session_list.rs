@@ -56,6 +56,8 @@ pub async fn lists_are_filtered(store: &Subject) {
     check(SessionFilter { metadata: metadata("team", "blue"), ..all() }, ids([&created, &labor])).await;
     check(SessionFilter { metadata: both(), owner: owner("alice"), ..all() }, ids([&created])).await;
     check(SessionFilter { metadata: metadata("team", "red"), ..all() }, ids([])).await;
+    let one_of_two = [metadata("team", "blue"), metadata("odd: 'key\"", "%%\\")].concat();
+    check(SessionFilter { metadata: one_of_two, ..all() }, ids([])).await;
 }
 
 /// Lists are newest first; sessions of one instant are all there, in some order that stays.
@@ -153,7 +155,7 @@ pub async fn what_is_due_comes_earliest_first(store: &Subject) {
     };
     let third = create(store, lasting(300)).await;
     let first = create(store, lasting(100)).await;
-    let second = create(store, Session { lease: Some(lease), ..lasting(100_000) }).await;
+    let second = create(store, Session { lease: Some(lease), lease_token_last: lease.token, ..lasting(100_000) }).await;
     let idle_limits = SessionLimits { idle_timeout_ms: Some(400_000), ..SessionLimits::default() };
     let idle = Session { limits: idle_limits, state: State::Ready, environment: None, ..session("alice") };
     let fourth = create(store, idle).await;

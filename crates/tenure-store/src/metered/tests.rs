@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tenure_session::{
-    End, EnforcedLimits, EnvironmentId, LimitRequest, Role, SessionEnvironment, SessionLimits, TerminationReason,
-    Trigger,
+    End, EnforcedLimits, EnvironmentId, LeaseToken, LimitRequest, Role, SessionEnvironment, SessionLimits,
+    TerminationReason, Trigger,
 };
 
 /// Answers everything with the name of the method, except for one that it never answers.
@@ -199,6 +199,7 @@ fn session() -> Session {
         last_activity_at: Sample::sample(),
         last_activity: String::new(),
         lease: None,
+        lease_token_last: LeaseToken(0),
         end: None,
         deleted_at: None,
         environment: None,
