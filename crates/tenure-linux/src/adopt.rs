@@ -76,6 +76,10 @@ async fn prove_process(held: &Held, environment: &LinuxEnvironment) -> Result<Op
     if facts.boot_id != boot_id {
         return Ok(Some(lost(format!("the host has booted since: {} then, {boot_id} now", facts.boot_id))));
     }
+    if process::has_ended(environment.pidfd()) {
+        // The keeper is about to say how.
+        return Ok(Some(Adopted::Ended(ended(environment).await)));
+    }
     let (pid, started) = (facts.berth.pid, facts.berth.started_ticks);
     match (process::pid_of(environment.pidfd()), process::identify(pid, started)) {
         (Some(named), Identity::Same(_)) if named == pid => Ok(None),
@@ -83,7 +87,7 @@ async fn prove_process(held: &Held, environment: &LinuxEnvironment) -> Result<Op
         (Some(_), Identity::Another(now)) => {
             Ok(Some(lost(format!("process {pid} started at tick {now}, its agent at tick {started}"))))
         }
-        // It has ended, and the keeper is about to say how.
+        // It has ended just now.
         (Some(_) | None, Identity::Gone | Identity::Same(_)) | (None, Identity::Another(_)) => {
             Ok(Some(Adopted::Ended(ended(environment).await)))
         }
@@ -118,7 +122,7 @@ async fn ask(
                 format!("its agent is in generation {found}, stored is {expected}")
             }))
         }
-        _ if environment.life().borrow().end().is_some() || process::pid_of(environment.pidfd()).is_none() => {
+        _ if environment.life().borrow().end().is_some() || process::has_ended(environment.pidfd()) => {
             Ok(Adopted::Ended(ended(&environment).await))
         }
         _ => Ok(Adopted::Silent(Arc::new(environment))),

@@ -118,6 +118,13 @@ pub fn pid_of(pidfd: &OwnedFd) -> Option<i32> {
     (pid > 0).then_some(pid)
 }
 
+/// Whether the process that a descriptor names has ended, reaped or not.
+pub fn has_ended(pidfd: &OwnedFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
+    poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok() && !polled[0].revents().is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,7 +142,7 @@ mod tests {
         let own = std::process::id() as i32;
         let started = started_ticks(own).unwrap();
         let Identity::Same(pidfd) = identify(own, started) else { panic!("it is this one") };
-        assert_eq!(pid_of(&pidfd), Some(own));
+        assert_eq!((pid_of(&pidfd), has_ended(&pidfd)), (Some(own), false));
         assert!(matches!(identify(own, started + 1), Identity::Another(now) if now == started));
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();

@@ -195,6 +195,7 @@ pub fn leave_everything(kept: &[i32]) -> io::Result<()> {
     for stream in 0..3 {
         sys::dup_to(&null, stream)?;
     }
+    drop(null);
     Ok(sys::close_all_but(kept)?)
 }
 
