@@ -40,7 +40,10 @@ pub use failure::{
 };
 pub use id::{EnvironmentId, ExecId, InvalidId, KeyId, Lookup, SessionId, UserId};
 pub use identity::{Identity, IdentityClaim, InvalidIdentity};
-pub use lease::{Lease, LeaseToken};
+pub use lease::{
+    DowntimeShift, Lease, LeasePolicy, LeaseRelease, LeaseRenewal, LeaseRequest, LeaseTake, LeaseTerms, LeaseToken,
+    lease_release, lease_renew, lease_take, lease_terms, shift_downtime,
+};
 pub use limits::{
     EnforcedLimits, InvalidField, LimitPolicy, LimitRequest, Network, OnExecLimit, Range, SessionLimits, resolve,
 };

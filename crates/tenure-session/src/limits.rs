@@ -138,7 +138,7 @@ impl Range {
         Range { min: *range.start(), max: *range.end() }
     }
 
-    fn holds(self, value: u64) -> bool {
+    pub(crate) fn holds(self, value: u64) -> bool {
         (self.min..=self.max).contains(&value)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::id::{EnvironmentId, SessionId, UserId};
-use crate::lease::Lease;
+use crate::lease::{Lease, LeaseToken};
 use crate::limits::{EnforcedLimits, SessionLimits};
 use crate::reason::TerminationReason;
 use crate::state::{Phase, State};
@@ -39,6 +39,8 @@ pub struct Session {
     pub last_activity: String,
     /// Who holds it and until when.
     pub lease: Option<Lease>,
+    /// The highest token that was ever given for it, whatever became of that lease; 0 before the first.
+    pub lease_token_last: LeaseToken,
     /// How it ended.
     pub end: Option<End>,
     /// When it was deleted.

@@ -52,6 +52,7 @@ pub fn session(state: State) -> Session {
         last_activity_at: at(0),
         last_activity: "session_create".to_owned(),
         lease: None,
+        lease_token_last: LeaseToken(0),
         end: ended(state),
         deleted_at: None,
         environment: environment(state),
@@ -80,7 +81,7 @@ pub fn with_environment(session: Session, state: EnvironmentState) -> Session {
 pub fn with_lease(session: Session, expires_at: Timestamp) -> Session {
     let lease =
         Lease { token: LeaseToken(5), ttl_ms: 1_000, heartbeat_interval_ms: 100, expires_at, last_heartbeat_at: None };
-    Session { lease: Some(lease), ..session }
+    Session { lease: Some(lease), lease_token_last: lease.token, ..session }
 }
 
 /// Somebody tries this at that instant, without a token, while nothing goes on.
