@@ -12,7 +12,8 @@ CREATE TABLE sessions (
   id                  TEXT NOT NULL UNIQUE,
   owner               TEXT NOT NULL,
   template            TEXT NOT NULL,
-  state               TEXT NOT NULL CHECK (state = 'created' OR state = 'initializing' OR state = 'ready' OR state = 'running' OR state = 'paused' OR state = 'terminated' OR state = 'failed'),
+  state               TEXT NOT NULL CHECK (state = 'created' OR state = 'initializing' OR state = 'ready'
+                            OR state = 'running' OR state = 'paused' OR state = 'terminated' OR state = 'failed'),
   resumes_to          TEXT CHECK (resumes_to IN ('ready', 'running')),
   created_at          INTEGER NOT NULL,
   updated_at          INTEGER NOT NULL,
@@ -34,7 +35,10 @@ CREATE TABLE sessions (
   environment_id      TEXT,
   environment_generation INTEGER,
   environment_driver  TEXT,
-  environment_state   TEXT CHECK (environment_state = 'none' OR environment_state = 'provisioning' OR environment_state = 'ready' OR environment_state = 'frozen' OR environment_state = 'recovering' OR environment_state = 'lost' OR environment_state = 'gone'),
+  environment_state   TEXT CHECK (environment_state = 'none' OR environment_state = 'provisioning'
+                            OR environment_state = 'ready' OR environment_state = 'frozen'
+                            OR environment_state = 'recovering' OR environment_state = 'lost'
+                            OR environment_state = 'gone'),
   metadata            TEXT NOT NULL,      -- JSON
   variables           TEXT NOT NULL,      -- JSON
   deadline_at         INTEGER,            -- never later than the instant at which the verdict can change
@@ -108,7 +112,8 @@ CREATE TABLE execs (
   tag         TEXT,
   background  INTEGER NOT NULL CHECK (background IN (0, 1)),
   timeout_ms  INTEGER,
-  state       TEXT NOT NULL CHECK (state = 'intended' OR state = 'started' OR state = 'exited' OR state = 'killed' OR state = 'failed' OR state = 'unknown'),
+  state       TEXT NOT NULL CHECK (state = 'intended' OR state = 'started' OR state = 'exited' OR state = 'killed'
+                            OR state = 'failed' OR state = 'unknown'),
   created_at  INTEGER NOT NULL,
   started_at  INTEGER,
   ended_at    INTEGER,
@@ -217,9 +222,14 @@ CREATE TABLE audit (
   chain          TEXT NOT NULL,           -- the session, or '' for none
   seq            INTEGER NOT NULL CHECK (seq > 0),
   at             INTEGER NOT NULL,
-  old_state      TEXT CHECK (old_state = 'created' OR old_state = 'initializing' OR old_state = 'ready' OR old_state = 'running' OR old_state = 'paused' OR old_state = 'terminated' OR old_state = 'failed'),
-  new_state      TEXT CHECK (new_state = 'created' OR new_state = 'initializing' OR new_state = 'ready' OR new_state = 'running' OR new_state = 'paused' OR new_state = 'terminated' OR new_state = 'failed'),
-  trigger        TEXT NOT NULL CHECK (trigger = 'user_action' OR trigger = 'api_call' OR trigger = 'system_timeout' OR trigger = 'recovery' OR trigger = 'error'),
+  old_state      TEXT CHECK (old_state = 'created' OR old_state = 'initializing' OR old_state = 'ready'
+                            OR old_state = 'running' OR old_state = 'paused' OR old_state = 'terminated'
+                            OR old_state = 'failed'),
+  new_state      TEXT CHECK (new_state = 'created' OR new_state = 'initializing' OR new_state = 'ready'
+                            OR new_state = 'running' OR new_state = 'paused' OR new_state = 'terminated'
+                            OR new_state = 'failed'),
+  trigger        TEXT NOT NULL CHECK (trigger = 'user_action' OR trigger = 'api_call' OR trigger = 'system_timeout'
+                            OR trigger = 'recovery' OR trigger = 'error'),
   actor          TEXT NOT NULL,
   action         TEXT NOT NULL,
   reason         TEXT,

@@ -63,10 +63,6 @@ impl Store for SqliteStore {
         self.change(move |writing| session::attach(writing, &change)).await
     }
 
-    async fn session_attach(&self, change: SessionAttach) -> Result<Changed, StoreError> {
-        self.change(move |writing| session::attach(writing, &change)).await
-    }
-
     async fn session_environment(
         &self,
         id: &SessionId,

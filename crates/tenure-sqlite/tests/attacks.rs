@@ -140,6 +140,7 @@ async fn a_live_session_does_not_get_what_it_cannot_have() {
         "environment_state = 'happy'",
         "environment_generation = NULL",
         "lease_token = NULL",
+        "lease_token = 2",
         "lease_token = NULL, lease_ttl_ms = NULL, lease_interval_ms = NULL, lease_expires_at = NULL, lease_token_last = 0",
         "lease_token = 0",
         "lease_token = 2",

@@ -143,18 +143,6 @@ pub(crate) fn attach(writing: &Writing<'_>, wanted: &SessionAttach) -> Result<Ch
     })
 }
 
-/// An environment for a live session that has none.
-pub(crate) fn attach(writing: &Writing<'_>, wanted: &SessionAttach) -> Result<Changed, Failure> {
-    change(writing, &wanted.id, wanted.at, |session| {
-        if session.end.is_some() || session.environment.is_some() {
-            return Ok(None);
-        }
-        session.environment = Some(wanted.environment.clone());
-        session.enforced = wanted.enforced;
-        Ok(Some(vec![wanted.entry.clone()]))
-    })
-}
-
 /// What became of its environment, in this life of it.
 pub(crate) fn environment(
     writing: &Writing<'_>,
