@@ -5,27 +5,17 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// The given directory, or the default one; made if it is not there, readable by its owner only.
-pub fn resolve(given: Option<&Path>) -> Result<PathBuf, Failure> {
-    let dir = match given {
-        Some(dir) => dir.to_path_buf(),
-        None => default_dir()?,
-    };
+/// This directory; made if it is not there, readable by its owner only.
+pub fn open(dir: &Path) -> Result<PathBuf, Failure> {
     let refused = |error: std::io::Error| {
         Failure::new(Code::Unavailable, format!("cannot use the data directory {}: {error}", dir.display()))
             .hint("choose another one with --data-dir or TENURE_DATA_DIR")
     };
-    DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(refused)?;
-    std::fs::canonicalize(&dir).map_err(refused)
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(refused)?;
+    std::fs::canonicalize(dir).map_err(refused)
 }
 
-fn default_dir() -> Result<PathBuf, Failure> {
-    if rustix::process::geteuid().is_root() {
-        return Ok("/var/lib/tenure".into());
-    }
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-    state.map(|state| state.join("tenure")).ok_or_else(|| {
-        Failure::new(Code::Usage, "there is no home directory to keep data in").hint("give one with --data-dir")
-    })
+/// Where it is when nobody says: for root in one place, else in the user's directory of states.
+pub fn default_dir(is_root: bool, state_home: Option<&Path>) -> Option<PathBuf> {
+    if is_root { Some("/var/lib/tenure".into()) } else { state_home.map(|state| state.join("tenure")) }
 }

@@ -18,15 +18,20 @@ fn help_lists_the_commands() {
       run          Run a program in an environment of its own, which is gone afterwards
       doctor       Say which walls and limits this host can give, and what to do where one is missing
       template     Add, list, show and remove templates: the roots that environments are made from
+      config       Check the configuration, or show it and where each value was written
       completions  Print a completion script for a shell
       help         Print this message or the help of the given subcommand(s)
 
     Options:
-          --data-dir <DIR>  Where everything is kept [default: /var/lib/tenure as root, else the XDG
-                            state directory] [env: TENURE_DATA_DIR=]
+      -h, --help     Print help
+      -V, --version  Print version
+
+    Global options:
+          --config <FILE>   The configuration [env: TENURE_CONFIG] [default: /etc/tenure/tenure.toml as
+                            root, else tenure/tenure.toml in the XDG configuration directory]
+          --data-dir <DIR>  Where everything is kept [env: TENURE_DATA_DIR] [default: /var/lib/tenure as
+                            root, else the XDG state directory]
           --json            Print JSON for programs instead of text for people
-      -h, --help            Print help
-      -V, --version         Print version
     ");
 }
 

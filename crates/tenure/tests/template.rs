@@ -81,7 +81,7 @@ fn a_template_in_use_cannot_be_removed() {
     assert_eq!(line, "ready\n");
 
     let refused = answer(&mut dir.tenure(["--json", "template", "remove", "used"]));
-    assert_eq!((refused.code, refused.json_error()["code"].as_str()), (8, Some("CONFLICT")), "{refused}");
+    assert_eq!((refused.code, refused.json_error()["code"].as_str()), (8, Some("TEMPLATE_IN_USE")), "{refused}");
     std::fs::write(root.path().join("new"), "").unwrap();
     assert_eq!(add(&dir, "used", root.path(), &[]).json()["version"], 2);
 

@@ -1,10 +1,12 @@
 //! One file per command.
 
 pub mod completions;
+pub mod config;
 pub mod doctor;
 pub mod run;
 mod run_files;
 mod run_stdio;
+mod table;
 pub mod template;
 
 use crate::failure::Failure;

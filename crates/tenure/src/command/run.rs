@@ -3,7 +3,7 @@
 use super::run_stdio::{self, Outcome};
 use super::{run_files, runtime};
 use crate::Context;
-use crate::failure::{Code, Failure};
+use crate::failure::{CliCode, Code, Failure, Kind};
 use crate::terminal::{self, RawTerminal};
 use serde_json::json;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ pub fn keeper_settings(context: &Context, plain_storage: bool) -> Settings {
         dies_with_manager: true,
         berths_ready: 1,
         only_one: true,
-        pool_bytes: std::env::var("TENURE_POOL_BYTES").ok().and_then(|text| parse_bytes(&text).ok()),
+        pool_bytes: context.config.pool_bytes,
         plain_storage,
     }
 }
@@ -154,7 +154,7 @@ fn spec(args: &Args, template: &Template) -> Result<EnvironmentSpec, Failure> {
 fn exec(args: &Args, template: &Manifest) -> Result<Exec, Failure> {
     let cmd = if args.cmd.is_empty() { template.default_cmd.clone() } else { args.cmd.clone() };
     if cmd.is_empty() {
-        let failure = Failure::new(Code::Usage, "no program was given, and the template has none of its own");
+        let failure = Failure::new(CliCode::Usage, "no program was given, and the template has none of its own");
         return Err(failure.hint("tenure run -- CMD…"));
     }
     Ok(Exec {
@@ -182,9 +182,9 @@ async fn execute(environment: &Arc<dyn Environment>, exec: Exec, tty: bool) -> R
 }
 
 fn not_started(program: &str, error: AgentError) -> Failure {
-    let kind = match &error {
-        AgentError::Failed { code: FailureCode::NotFound, .. } => Code::CommandNotFound,
-        AgentError::Failed { code: FailureCode::Denied, .. } => Code::CommandRefused,
+    let kind: Kind = match &error {
+        AgentError::Failed { code: FailureCode::NotFound, .. } => CliCode::CommandNotFound.into(),
+        AgentError::Failed { code: FailureCode::Denied, .. } => CliCode::CommandRefused.into(),
         _ => return error.into(),
     };
     let message = match error {

@@ -71,5 +71,5 @@ async fn copy_file(environment: &dyn Environment, from: &Path, to: &str, mode: u
 }
 
 fn unreadable(path: &Path, error: std::io::Error) -> Failure {
-    Failure::new(Code::NotFound, format!("cannot read {}: {error}", path.display()))
+    Failure::new(Code::FileNotFound, format!("cannot read {}: {error}", path.display()))
 }

@@ -131,11 +131,8 @@ fn help_shows_how() {
       [CMD]...  The program and its arguments [default: the template's]
 
     Options:
-          --data-dir <DIR>      Where everything is kept [default: /var/lib/tenure as root, else the XDG
-                                state directory] [env: TENURE_DATA_DIR=]
           --template <NAME>     The root it runs in: a template's NAME or NAME@VERSION [default:
                                 default]
-          --json                Print JSON for programs instead of text for people
           --timeout <TIME>      End it after this time, as in 30s, 5m
           --cpu <CORES>         Processor cores it may use, as in 0.5 or 2
           --memory <BYTES>      Memory it may use, as in 512M
@@ -149,6 +146,13 @@ fn help_shows_how() {
       -i, --interactive         Keep standard input open; it always is, this is here for the habit
       -t, --tty                 Give it a terminal
       -h, --help                Print help
+
+    Global options:
+          --config <FILE>   The configuration [env: TENURE_CONFIG] [default: /etc/tenure/tenure.toml as
+                            root, else tenure/tenure.toml in the XDG configuration directory]
+          --data-dir <DIR>  Where everything is kept [env: TENURE_DATA_DIR] [default: /var/lib/tenure as
+                            root, else the XDG state directory]
+          --json            Print JSON for programs instead of text for people
 
     Exit code: the program's own, 128 and the signal's number if one ended it (137 if the kernel did for
     memory), 124 after --timeout, 126 and 127 if it cannot be run or found, 125 if tenure itself fails.

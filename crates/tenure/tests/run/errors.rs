@@ -111,8 +111,8 @@ fn with_json_errors_are_objects() {
     check("", "no-such-program", 127, "COMMAND_NOT_FOUND");
     check("", "/etc/passwd", 126, "COMMAND_REFUSED");
     check("--frob", "true", 125, "USAGE");
-    check("--user nobody-knows", "true", 125, "NOT_FOUND");
-    check("--template nope", "true", 125, "NOT_FOUND");
+    check("--user nobody-knows", "true", 125, "VALIDATION");
+    check("--template nope", "true", 125, "TEMPLATE_NOT_FOUND");
     let error = check("--memory 1", "true", 125, "VALIDATION");
     assert_eq!(error["details"]["invalid_fields"][0], "memory_bytes");
 }

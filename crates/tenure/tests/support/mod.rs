@@ -64,7 +64,11 @@ impl DataDir {
 /// `tenure`, free of what is set around the tests.
 pub fn command() -> Command {
     let mut command = Command::new(binary());
-    command.env_remove("TENURE_DATA_DIR").env_remove("TENURE_POOL_BYTES").env_remove("COLUMNS").stdin(Stdio::null());
+    let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("TENURE_"));
+    ours.for_each(|name| {
+        command.env_remove(name);
+    });
+    command.env("TENURE_CONFIG", "/dev/null").env_remove("COLUMNS").stdin(Stdio::null());
     command
 }
 
