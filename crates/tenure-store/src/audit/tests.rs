@@ -307,6 +307,17 @@ fn a_head_that_somebody_else_signed_does_not_count() {
 
 /// TR-5
 #[test]
+fn the_head_of_an_empty_line_holds_for_ever() {
+    let empty = sign_head(&key(), 0, Sha256Digest::default(), Timestamp::from_ms(5));
+    for entries in [log_of(&[]), log_of(&[1, 2])] {
+        assert_eq!(check(&entries, std::slice::from_ref(&empty)), None);
+    }
+    let other = sign_head(&key(), 0, Sha256Digest([1; 32]), Timestamp::from_ms(5));
+    assert_eq!(check(&[], &[other]), Some((0, ProblemKind::OtherLine)));
+}
+
+/// TR-5
+#[test]
 fn the_message_that_is_signed_is_fixed() {
     let message = head_message(12, Sha256Digest([0xab; 32]), Timestamp::from_ms(1_795_226_984_050));
     let expected = format!("tenure-audit-head\n12\n{}\n2026-11-21T02:09:44.050Z\n", "ab".repeat(32));

@@ -80,6 +80,8 @@ impl Verifier {
         debug_assert_eq!(self.entries, 0, "heads come before entries");
         if self.key.as_ref().is_none_or(|key| head_signature_holds(key, head)) {
             self.heads.insert((head.position, head.line_hash.clone()));
+            // The line may have been signed before it had an entry.
+            self.check_heads_at(0);
         } else {
             self.note(Problem { position: head.position, kind: ProblemKind::BadSignature, session_id: None });
         }
