@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tenure_environment::{Environment, EnvironmentError, EnvironmentSpec, Generation, ResourceLimits};
 use tenure_session::{
-    EnforcedLimits, EnvironmentId, EnvironmentState, FailureType, InvalidField, Lease, LeaseToken, LimitRequest,
-    Operation, Role, Session, SessionEnvironment, SessionId, State, TerminationReason, Timestamp, Trigger, UserId,
-    resolve,
+    EnforcedLimits, EnvironmentId, EnvironmentState, FailureType, InvalidField, Lease, LeasePolicy, LeaseRequest,
+    LeaseTerms, LeaseToken, LimitRequest, Operation, Role, Session, SessionEnvironment, SessionId, State,
+    TerminationReason, Timestamp, Trigger, UserId, lease_terms, resolve,
 };
-use tenure_store::{Changed, IdempotencyClaim, LeaseTerms, SessionCreate, SessionCreated, SessionMove, TemplateRecord};
+use tenure_store::{Changed, IdempotencyClaim, SessionCreate, SessionCreated, SessionMove, TemplateRecord};
 
 /// How often fresh digits are tried where an ID is taken. One try in four billion fails.
 const ID_TRIES: u32 = 8;
@@ -57,16 +57,6 @@ pub enum EnvironmentKind {
     Linux,
     /// Nowhere: it has its record and its state only.
     None,
-}
-
-/// The terms of a lease that is asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LeaseRequest {
-    /// For how long a renewal holds.
-    pub ttl_ms: Option<u64>,
-    /// How often the holder is asked to renew.
-    pub heartbeat_interval_ms: Option<u64>,
 }
 
 /// What a request comes to, checked against template and configuration.
@@ -178,21 +168,13 @@ impl Engine {
         if request.is_none() && template.is_none() {
             return Ok(None);
         }
-        let (request, settings) = (request.unwrap_or_default(), self.settings());
-        let ttl_ms = request.ttl_ms.or(template.map(|terms| terms.ttl_ms)).unwrap_or(settings.lease_default_ttl_ms);
-        let interval = request.heartbeat_interval_ms.or(template.map(|terms| terms.heartbeat_interval_ms));
-        let heartbeat_interval_ms =
-            interval.unwrap_or(settings.lease_default_heartbeat_interval_ms.min(ttl_ms / 2).max(1));
-        let bounds = settings.lease_ttl_ms;
-        if !(bounds.min..=bounds.max).contains(&ttl_ms) {
-            let problem = format!("is {ttl_ms}, allowed is {} to {}", bounds.min, bounds.max);
-            return Err(InvalidField::new("lease.ttl_ms", problem));
-        }
-        if !(1..=ttl_ms).contains(&heartbeat_interval_ms) {
-            let problem = format!("is {heartbeat_interval_ms}, allowed is 1 to ttl_ms");
-            return Err(InvalidField::new("lease.heartbeat_interval_ms", problem));
-        }
-        Ok(Some(LeaseTerms { ttl_ms, heartbeat_interval_ms }))
+        let settings = self.settings();
+        let default = LeaseTerms {
+            ttl_ms: settings.lease_default_ttl_ms,
+            heartbeat_interval_ms: settings.lease_default_heartbeat_interval_ms,
+        };
+        let policy = LeasePolicy { default, ttl_ms: settings.lease_ttl_ms };
+        lease_terms(&request.unwrap_or_default(), template, &policy).map(Some)
     }
 
     /// The row, its limits, its lease, its first audit entry and its state document: together, durable.
@@ -266,6 +248,7 @@ impl Engine {
             lifetime_ends_at,
             last_activity_at: now,
             last_activity: Operation::SessionCreate.row().name.to_owned(),
+            lease_token_last: lease.map_or_else(LeaseToken::default, |lease| lease.token),
             lease,
             end: None,
             deleted_at: None,

@@ -3,7 +3,7 @@
 use crate::bases::{BaseError, BaseSource};
 use crate::call::Call;
 use crate::code::Code;
-use crate::create::{LeaseRequest, ResourceCheck};
+use crate::create::ResourceCheck;
 use crate::draft;
 use crate::engine::{Engine, missing};
 use crate::error::EngineError;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use tenure_session::{InvalidField, LimitRequest, Operation, Phase, SessionLimits, Trigger, resolve};
+use tenure_session::{InvalidField, LeaseRequest, LimitRequest, Operation, Phase, SessionLimits, Trigger, resolve};
 use tenure_store::{AuditDraft, LeaseTerms, PageRequest, Profile, SessionFilter, TemplateRecord};
 
 /// The base that every driver has, and the template of it.
