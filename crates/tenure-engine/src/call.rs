@@ -1,7 +1,10 @@
 //! One request as the engine sees it: who asks, and what came along.
 
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::permit::Permit;
 use std::sync::Arc;
-use tenure_session::{Caller, LeaseToken};
+use tenure_session::{Caller, LeaseToken, Operation, States};
 
 /// A request, whatever it asks for.
 #[derive(Debug, Clone)]
@@ -37,5 +40,28 @@ impl Call {
             tenure_session::Role::Admin => format!("admin:{}", self.caller.user),
             tenure_session::Role::User => format!("user:{}", self.caller.user),
         }
+    }
+}
+
+impl Engine {
+    /// What to answer where a request cannot be understood beyond what it asks for: what the gate says, where it refuses; otherwise this. So the order of
+    /// the checks holds for it, too (TM-4).
+    pub async fn misread(
+        &self,
+        call: &Call,
+        operation: Operation,
+        id: Option<&str>,
+        error: EngineError,
+    ) -> EngineError {
+        let refused = match (operation.row().states, id) {
+            (States::NoSession, _) | (_, None) => self.admit_service(call, operation).err(),
+            (_, Some(id)) => self.admit_to(call, id, operation, None).await.err(),
+        };
+        refused.unwrap_or(error)
+    }
+
+    /// Leave to make a ticket for a session. What the ticket is for is looked at again when it is used.
+    pub async fn ticket_admit(&self, call: &Call, id: &str) -> Result<Permit, EngineError> {
+        self.admit(call, id, Operation::TicketCreate).await
     }
 }

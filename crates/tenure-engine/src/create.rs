@@ -8,6 +8,7 @@ use crate::engine::{Engine, missing};
 use crate::error::EngineError;
 use crate::exec::ExecRequest;
 use crate::idempotency::{Answer, Keep, Keyed, conflict};
+use crate::live::Live;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -86,18 +87,18 @@ impl Engine {
         self.refuse_while_draining()?;
         let plan = self.plan(call, body?).await?;
         let (engine, call) = (self.clone(), call.clone());
-        // In a task of its own: whoever stops waiting leaves no session half made.
-        let made = tokio::spawn(async move {
-            let session = engine.insert(&call, &plan, claim.as_deref()).await?;
-            Ok::<_, EngineError>(match plan.request.environment {
+        // Apart, its turn under its key included: whoever stops waiting leaves no session half made, and who asks again hears when it is made.
+        self.apart(async move {
+            let (session, live) = engine.insert(&call, &plan, claim.as_deref()).await?;
+            let result = match plan.request.environment {
                 Some(EnvironmentKind::None) => Ok(session),
                 Some(EnvironmentKind::Linux) | None => {
-                    engine.provision(session, &plan.template, plan.allow_unenforced).await
+                    engine.provision(session, &live, &plan.template, plan.allow_unenforced).await
                 }
-            })
-        });
-        let result = made.await.map_err(|error| EngineError::Internal(error.to_string()))??;
-        Ok(Answer::Fresh { result, keep })
+            };
+            Ok(Answer::Fresh { result, keep })
+        })
+        .await
     }
 
     /// The answer to a creation that came before and was not answered: from what became of the session.
@@ -183,7 +184,7 @@ impl Engine {
         call: &Call,
         plan: &Plan,
         claim: Option<&(dyn Fn(SessionId, Option<tenure_session::ExecId>) -> IdempotencyClaim + Send + Sync)>,
-    ) -> Result<Session, EngineError> {
+    ) -> Result<(Session, Arc<Live>), EngineError> {
         for _ in 0..ID_TRIES {
             let now = self.now();
             let id = SessionId::new(now, self.random()?);
@@ -203,11 +204,16 @@ impl Engine {
                 entry,
             };
             let session = create.session.clone();
-            match self.store().session_create(create).await? {
+            // Before its row is: who ends it as soon as that can be read finds it here.
+            let Some(live) = self.live().begin(&session) else { continue };
+            let created = self.store().session_create(create).await;
+            if created != Ok(SessionCreated::Made) {
+                self.live().forget(&session.id, &live);
+            }
+            match created? {
                 SessionCreated::Made => {
-                    self.live().begin(&session);
                     tracing::info!(session = %session.id, owner = %session.owner, template = %session.template, "session created");
-                    return Ok(session);
+                    return Ok((session, live));
                 }
                 SessionCreated::IdTaken => tracing::info!("a session ID was taken; trying other digits"),
                 SessionCreated::Claimed(_) => return Err(conflict()),
@@ -262,67 +268,80 @@ impl Engine {
     async fn provision(
         &self,
         session: Session,
+        live: &Arc<Live>,
         template: &TemplateRecord,
         allow_unenforced: bool,
     ) -> Result<Session, EngineError> {
-        let live = self.live().get_or_begin(&session);
         let turn = live.turn.lock().await;
-        let begun = std::time::Instant::now();
-        let making = self.make_environment(&session, &template.base, allow_unenforced);
+        let making = self.make_environment(&session, live, &template.base, allow_unenforced);
         // The state is written down while the environment is being made.
-        let (moved, made) = tokio::join!(self.advance(&session, State::Initializing, None), making);
-        let (session, environment) = match (moved, made) {
-            (Ok(session), Ok(environment)) => (session, environment),
-            (moved, made) => {
-                if let Ok(environment) = &made {
-                    self.destroy(&session.id, &**environment).await;
-                }
-                drop(turn);
-                return Err(match (moved, made) {
-                    (_, Err(fault)) => self.init_failed(&session, fault).await,
-                    (Err(error), Ok(_)) => error,
-                    (Ok(_), Ok(_)) => EngineError::Internal("an environment was made and taken down".to_owned()),
-                });
+        let (moved, made) = tokio::join!(self.advance(&session, live, State::Initializing, None), making);
+        let ready = match (moved, made) {
+            (Ok(session), Ok(environment)) => self.make_ready(&session, live, environment).await,
+            (Err(error), Ok(environment)) => {
+                self.destroy(&session.id, &*environment).await;
+                Err(not_recorded(&error))
             }
+            (_, Err(fault)) => Err(fault),
         };
-        match self.advance(&session, State::Ready, Some(&*environment)).await {
+        drop(turn);
+        match ready {
             Ok(ready) => {
-                live.set_environment(environment.clone());
-                self.meters().environments.inc();
-                self.meters().environment_seconds.observe(begun.elapsed().as_secs_f64());
-                self.watch_environment(&ready, environment);
-                live.publish();
-                drop(turn);
                 self.start_command(&ready, template).await;
                 Ok(ready)
             }
-            // It was ended while it was being made.
+            Err(fault) => Err(self.init_failed(&session, fault).await),
+        }
+    }
+
+    async fn make_ready(
+        &self,
+        session: &Session,
+        live: &Arc<Live>,
+        environment: Arc<dyn Environment>,
+    ) -> Result<Session, Fault> {
+        // Before the session is seen to be ready: its first request finds it.
+        live.set_environment(environment.clone());
+        match self.advance(session, live, State::Ready, Some(&*environment)).await {
+            Ok(ready) => {
+                self.meters().environments.inc();
+                self.watch_environment(&ready, environment);
+                Ok(ready)
+            }
             Err(error) => {
+                drop(live.take_environment());
                 self.destroy(&session.id, &*environment).await;
-                Err(error)
+                Err(not_recorded(&error))
             }
         }
     }
 
-    async fn make_environment(
+    /// Makes an environment, until it is ready, its time is up or its session has ended.
+    pub(crate) async fn make_environment(
         &self,
         session: &Session,
+        live: &Live,
         base: &str,
         allow_unenforced: bool,
     ) -> Result<Arc<dyn Environment>, Fault> {
-        let fault = |cause: &str, details: String| {
-            Fault::new(TerminationReason::FailedInit, Trigger::Error, FailureType::Init, cause, details)
-        };
-        let spec = self.spec(session, base, allow_unenforced).map_err(|error| fault("spec", error.to_string()))?;
+        let spec = self.spec(session, base, allow_unenforced).map_err(|error| init_fault("spec", error.to_string()))?;
         let timeout = Duration::from_millis(self.settings().init_timeout_ms);
-        match tokio::time::timeout(timeout, self.driver().create(spec)).await {
-            Ok(Ok(environment)) => Ok(environment),
-            Ok(Err(error)) => {
-                let cause =
-                    if matches!(error, EnvironmentError::Unavailable(_)) { "unavailable" } else { "environment" };
-                Err(fault(cause, error.to_string()))
+        let begun = std::time::Instant::now();
+        let made = tokio::select! {
+            made = tokio::time::timeout(timeout, self.driver().create(spec)) => made,
+            () = live.ended.cancelled() => return Err(init_fault("ended", "the session ended".to_owned())),
+        };
+        match made {
+            Ok(Ok(environment)) => {
+                self.meters().environment_seconds.observe(begun.elapsed().as_secs_f64());
+                Ok(environment)
             }
-            Err(_) => Err(fault("timeout", format!("not ready within {} ms", timeout.as_millis()))),
+            Ok(Err(error)) => {
+                let unavailable = matches!(error, EnvironmentError::Unavailable(_));
+                let cause = if unavailable { "unavailable" } else { "environment" };
+                Err(init_fault(cause, error.to_string()))
+            }
+            Err(_) => Err(init_fault("timeout", format!("not ready within {} ms", timeout.as_millis()))),
         }
     }
 
@@ -346,6 +365,7 @@ impl Engine {
     async fn advance(
         &self,
         session: &Session,
+        live: &Live,
         to: State,
         environment: Option<&dyn Environment>,
     ) -> Result<Session, EngineError> {
@@ -358,17 +378,13 @@ impl Engine {
             at,
             resumes_to: None,
             environment: record.map(|record| SessionEnvironment { state: EnvironmentState::Ready, ..record }),
-            enforced: environment.map(|environment| {
-                let tenure_environment::Enforced { cpu, memory, pids, disk } = environment.enforced();
-                EnforcedLimits { cpu, memory, pids, disk }
-            }),
+            enforced: environment.map(enforced),
             activity: (to == State::Ready).then(|| Operation::SessionCreate.row().name.to_owned()),
             entry: draft::moved(session, to, at, Trigger::ApiCall, "system"),
         };
         match self.store().session_move(change).await? {
             Changed::Done(moved) => {
                 self.meters().moved(session.state, to);
-                let live = self.live().get_or_begin(&moved);
                 if to == State::Ready {
                     live.activity_stored(at);
                 }
@@ -387,7 +403,7 @@ impl Engine {
     }
 
     /// Starts what the template starts in each session. In the ledger, but neither activity nor counted; a start that fails is in the ledger, too.
-    async fn start_command(&self, session: &Session, template: &TemplateRecord) {
+    pub(crate) async fn start_command(&self, session: &Session, template: &TemplateRecord) {
         let Some(cmd) = template.start_command.clone() else { return };
         let request = ExecRequest { cmd, background: true, stdin: Some(String::new()), ..ExecRequest::default() };
         if let Err(error) = self.exec_uncounted(session, request).await {
@@ -409,6 +425,21 @@ impl Engine {
             Err(error) => error,
         }
     }
+}
+
+/// What the kernel holds an environment to, as it is remembered.
+pub(crate) fn enforced(environment: &dyn Environment) -> EnforcedLimits {
+    let tenure_environment::Enforced { cpu, memory, pids, disk } = environment.enforced();
+    EnforcedLimits { cpu, memory, pids, disk }
+}
+
+fn init_fault(cause: &str, details: String) -> Fault {
+    Fault::new(TerminationReason::FailedInit, Trigger::Error, FailureType::Init, cause, details)
+}
+
+/// An environment was made, and its session could not be moved on.
+fn not_recorded(error: &EngineError) -> Fault {
+    init_fault("store", error.chain().map_or_else(|| error.to_string(), str::to_owned))
 }
 
 /// What every environment made on these terms is made from: checked before anything is written down.

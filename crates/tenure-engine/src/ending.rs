@@ -17,6 +17,9 @@ use tenure_store::{EndGuard, ExecLedgerState, ExecOutcome, SessionEnd, StreamTot
 /// How often taking an environment down is tried again before the next start is left to do it.
 const DESTROY_TRIES: u32 = 5;
 
+/// How long whoever follows a program may take to write down its end, once its environment is gone.
+const SETTLED_WITHIN: Duration = Duration::from_secs(1);
+
 /// An end that nobody asked for, with what failed.
 pub(crate) struct Fault {
     pub reason: TerminationReason,
@@ -34,7 +37,7 @@ impl Fault {
 impl Engine {
     /// A session ended, and that is recorded: tells whoever is in flight, and takes its environment down beside.
     pub(crate) fn on_ended(&self, session: &Session) {
-        let live = self.live().get_or_begin(session);
+        let live = self.live().get(&session.id).unwrap_or_else(|| Arc::new(Live::of_ended(session)));
         live.ended.cancel();
         live.publish();
         if let Some(end) = &session.end {
@@ -48,19 +51,43 @@ impl Engine {
     async fn tear_down(&self, session: &Session, live: &Arc<Live>) {
         // Whoever is freezing, thawing or making the environment finishes first; their own work is over by the end.
         let _turn = live.turn.lock().await;
-        if let Some(environment) = live.take_environment() {
-            self.destroy(&session.id, &*environment).await;
-            self.meters().environments.dec();
-        }
-        self.tear_down_record(session).await;
-        self.live().forget(&session.id);
+        let gone = match live.take_environment() {
+            Some(environment) => {
+                self.meters().environments.dec();
+                self.destroy(&session.id, &*environment).await
+            }
+            None => self.discard_of(session).await,
+        };
+        self.tear_down_record(session, gone).await;
+        self.live().forget(&session.id, live);
     }
 
-    /// Writes down that an ended session's programs and environment are gone.
-    pub(crate) async fn tear_down_record(&self, session: &Session) {
+    /// Ends whatever there is of an environment that nobody here has a handle of. Whether nothing is left.
+    pub(crate) async fn discard_of(&self, session: &Session) -> bool {
+        let Some(environment) = session.environment.as_ref().filter(|record| record.state != EnvironmentState::Gone)
+        else {
+            return true;
+        };
+        let Ok(id) = environment.id.as_str().parse() else { return true };
+        match self.driver().discard(&id).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(session = %session.id, environment = %id, %error, "what is left of an environment was not taken down");
+                false
+            }
+        }
+    }
+
+    /// A start found a session that has ended, and of whose environment something was still written down.
+    pub(crate) async fn tear_down_found(&self, session: &Session) {
+        self.tear_down(session, &Arc::new(Live::of_ended(session))).await;
+    }
+
+    /// Writes down that an ended session's programs are over, and its environment gone. What is not gone the next start looks after.
+    async fn tear_down_record(&self, session: &Session, gone: bool) {
         let recorded = async {
             self.execs_settle(session, "the session ended").await?;
-            if let Some(environment) = &session.environment {
+            if let Some(environment) = session.environment.as_ref().filter(|_| gone) {
                 let (generation, now) = (environment.generation, self.now());
                 let gone = EnvironmentState::Gone;
                 self.store().session_environment(&session.id, generation, gone, now, None).await?;
@@ -72,18 +99,19 @@ impl Engine {
         }
     }
 
-    /// Takes an environment down: SIGTERM, after the grace SIGKILL, and everything it holds of the host.
-    pub(crate) async fn destroy(&self, id: &SessionId, environment: &dyn Environment) {
+    /// Takes an environment down: SIGTERM, after the grace SIGKILL, and everything it holds of the host. Whether nothing is left.
+    pub(crate) async fn destroy(&self, id: &SessionId, environment: &dyn Environment) -> bool {
         let grace = Duration::from_millis(self.settings().grace_ms);
         for attempt in 1..=DESTROY_TRIES {
             match environment.destroy(grace).await {
-                Ok(_) => return,
+                Ok(_) => return true,
                 Err(error) => {
                     tracing::error!(session = %id, environment = %environment.id(), attempt, %error, "an environment was not taken down");
                     tokio::time::sleep(Duration::from_secs(u64::from(attempt))).await;
                 }
             }
         }
+        false
     }
 
     /// Watches an environment: its end while its session lives is the session's.
@@ -125,6 +153,10 @@ impl Engine {
     pub(crate) async fn execs_settle(&self, session: &Session, why: &str) -> Result<(), EngineError> {
         let now = self.now();
         for exec in self.store().exec_unsettled(&session.id).await? {
+            // Whoever follows it may have seen how it ended, and is writing that down.
+            if let Some(running) = self.running().get(&exec.id) {
+                let _ = tokio::time::timeout(SETTLED_WITHIN, running.ended()).await;
+            }
             let state = match session.end.as_ref().map(|end| end.reason) {
                 // Nobody watched while it was lost.
                 Some(TerminationReason::EnvironmentLost) | None => ExecLedgerState::Unknown,

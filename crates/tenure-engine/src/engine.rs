@@ -107,6 +107,11 @@ impl Engine {
         self.shared.draining.load(Ordering::Acquire)
     }
 
+    /// How many sessions something is kept of in memory: those that live, and those whose environment is being taken down.
+    pub fn live_count(&self) -> usize {
+        self.live().count()
+    }
+
     pub(crate) fn refuse_while_draining(&self) -> Result<(), EngineError> {
         if self.is_draining() {
             let chain = "draining".to_owned();
@@ -176,16 +181,20 @@ impl Engine {
             Some(live) => live.presence(),
             // Nothing is known of an ended session, and nothing need be.
             None if session.end.is_some() => Presence::default(),
-            None => self.live().get_or_begin(session).presence(),
+            None => Presence::after_crash(session, self.now()),
         }
     }
 
     /// Work in a session is over.
     pub(crate) fn work_ends(&self, id: &SessionId, live: &Live, operation: Operation) {
         let now = self.now();
-        if live.work_ends(now) && !live.ended.is_cancelled() {
+        // Where the runtime is gone the service is, and the next start adds what was not stored.
+        if live.work_ends(now)
+            && !live.ended.is_cancelled()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
             let (engine, id) = (self.clone(), id.clone());
-            tokio::spawn(async move { engine.activity_store(&id, now, operation).await });
+            runtime.spawn(async move { engine.activity_store(&id, now, operation).await });
         }
     }
 

@@ -6,9 +6,10 @@ use crate::engine::Engine;
 use crate::error::{Captured, EngineError};
 use crate::gate::Admitted;
 use crate::idempotency::{Answer, Keep, Keyed};
+use crate::live::ExecSlot;
 use crate::output::{OutputRead, OutputStream, output_unavailable};
 use crate::permit::Permit;
-use crate::running::{Running, Start};
+use crate::running::{Launched, Running, Start};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -162,16 +163,17 @@ impl Engine {
         exec_valid(&request)?;
         let exec = ExecId::new(self.random()?);
         let claim = claim.map(|claim| claim(permit.session().id.clone(), Some(exec.clone())));
-        self.exec_count(&permit).await?;
-        let (permit, running) = self.exec_launch(Start { call: Some(call), permit, exec, request, claim }).await?;
+        let slot = self.exec_count(&permit).await?;
+        let start = Start { call: Some(call), permit, exec, request, claim, keep, slot };
+        let Launched { permit, running, keep } = self.exec_launch(start).await?;
         Ok(Begun::Running(permit, running, keep))
     }
 
     /// One more exec, where as many may run; otherwise the policy decides (GV-2).
-    async fn exec_count(&self, permit: &Permit) -> Result<(), EngineError> {
+    async fn exec_count(&self, permit: &Permit) -> Result<ExecSlot, EngineError> {
         let session = permit.session();
         match permit.live().exec_begins(|running| admit_exec(session, running)) {
-            Ok(()) => Ok(()),
+            Ok(slot) => Ok(slot),
             Err(ExecOverLimit::Refuse(refusal)) => Err(EngineError::refused(&session.id, session.state, refusal)),
             Err(ExecOverLimit::End(reason)) => Err(self.end_over_limit(session, reason).await?),
         }
@@ -192,7 +194,8 @@ impl Engine {
     async fn exec_awaited(&self, record: ExecRecord) -> Result<ExecResult, EngineError> {
         let record = match self.running().get(&record.id) {
             Some(running) => running.ended().await,
-            None => record,
+            // It may have ended since its row was read.
+            None => self.store().exec_get(&record.session_id, &record.id).await?.unwrap_or(record),
         };
         self.exec_result(record).await
     }
@@ -276,9 +279,13 @@ impl Engine {
         let record = self.exec_find(&permit, exec).await?;
         let running = self.exec_running(&permit, exec).await?;
         let environment = permit.environment()?;
-        permit.race(async { Ok(environment.connect().await?.signal(record.id.as_str(), signal).await?) }).await?;
         let metadata = json!({ "exec_id": record.id, "signal": signal });
-        self.audit(draft::by_caller(call, permit.session(), Operation::ExecKill, self.now(), metadata)).await?;
+        let (engine, call) = (self.clone(), call.clone());
+        self.apart(async move {
+            permit.race(async { Ok(environment.connect().await?.signal(record.id.as_str(), signal).await?) }).await?;
+            engine.audit(draft::by_caller(&call, permit.session(), Operation::ExecKill, engine.now(), metadata)).await
+        })
+        .await?;
         Ok(running.record_now())
     }
 

@@ -17,6 +17,9 @@ pub use bytes::Bytes;
 /// Most entries of one directory in an answer.
 const ENTRIES_MAX: usize = 100_000;
 
+/// Most characters of a path in an audit entry.
+const AUDITED_CHARS: usize = 1024;
+
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStat {
@@ -126,19 +129,24 @@ impl Engine {
         let path = absolute(path)?;
         let environment = permit.environment()?;
         let mut content = pin!(content);
-        let size = permit
+        let writer = permit
             .race(async {
                 let mut writer = environment.connect().await?.file_write(&path, None).await?;
                 while let Some(chunk) = content.next().await {
                     writer.write(&chunk?).await?;
                 }
-                let (size, _) = writer.finish().await?;
-                Ok(size)
+                Ok(writer)
             })
             .await?;
-        let metadata = json!({ "path": path, "size": size });
-        self.audit(draft::by_caller(call, permit.session(), Operation::FileWrite, self.now(), metadata)).await?;
-        Ok(size)
+        let (engine, call) = (self.clone(), call.clone());
+        // What is written is in the audit, also where the caller has gone.
+        self.apart(async move {
+            let (size, _) = permit.race(async { Ok(writer.finish().await?) }).await?;
+            let metadata = json!({ "path": audited(&path), "size": size });
+            let entry = draft::by_caller(&call, permit.session(), Operation::FileWrite, engine.now(), metadata);
+            engine.audit(entry).await.map(|()| size)
+        })
+        .await
     }
 
     /// Deletes what is at a path; a directory with all it holds where that is said.
@@ -146,9 +154,13 @@ impl Engine {
         let permit = self.admit(call, id, Operation::FileDelete).await?;
         let path = absolute(path)?;
         let environment = permit.environment()?;
-        permit.race(async { Ok(environment.connect().await?.file_delete(&path, recursive).await?) }).await?;
-        let metadata = json!({ "path": path, "recursive": recursive });
-        self.audit(draft::by_caller(call, permit.session(), Operation::FileDelete, self.now(), metadata)).await
+        let (engine, call) = (self.clone(), call.clone());
+        self.apart(async move {
+            permit.race(async { Ok(environment.connect().await?.file_delete(&path, recursive).await?) }).await?;
+            let metadata = json!({ "path": audited(&path), "recursive": recursive });
+            engine.audit(draft::by_caller(&call, permit.session(), Operation::FileDelete, engine.now(), metadata)).await
+        })
+        .await
     }
 
     /// Follows changes below a path.
@@ -171,6 +183,11 @@ impl Engine {
 /// When a file was last changed, as it is written in answers.
 pub fn modified_at(stat: &Stat) -> Timestamp {
     Timestamp::from_ms(stat.modified_ms)
+}
+
+/// As much of a path as an audit entry takes.
+fn audited(path: &str) -> String {
+    path.chars().take(AUDITED_CHARS).collect()
 }
 
 /// Paths that do not begin at the root begin at the workspace. Everything else about them is the agent's to judge, inside.

@@ -3,13 +3,19 @@
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::live::Live;
 use crate::permit::Permit;
 use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
 use tenure_session::{
     Access, Admission, AfterEnd, Attempt, Limit, Lookup, Operation, Role, Session, SessionId, State, Timestamp, Who,
     access, admit,
 };
 use tenure_store::{AuditDraft, Changed, EndGuard, SessionEnd};
+
+/// How long a request waits for its session to be looked at after a start.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the gate says of an operation that it lets through.
 pub(crate) enum Admitted {
@@ -41,8 +47,20 @@ impl Engine {
         let hidden = session.deleted_at.is_some() && !call.include_deleted;
         match row.after_end {
             AfterEnd::Read if hidden => Err(unknown(Lookup::Deleted)),
-            AfterEnd::Read | AfterEnd::Gone | AfterEnd::Done | AfterEnd::NotApplicable => Ok(session),
+            AfterEnd::Read | AfterEnd::Gone | AfterEnd::Done | AfterEnd::NotApplicable => self.looked_at(session).await,
         }
+    }
+
+    /// The session, once somebody has looked at it since the start.
+    async fn looked_at(&self, session: Session) -> Result<Session, EngineError> {
+        let pending = match session.end {
+            Some(_) => None,
+            None => self.live().get(&session.id).filter(|live| live.is_pending()),
+        };
+        let Some(live) = pending else { return Ok(session) };
+        tokio::time::timeout(RECOVERY_PATIENCE, live.until_looked_at()).await.map_err(|_| EngineError::Recovering)?;
+        let again = self.store().session_get(&session.id).await?;
+        again.ok_or_else(|| EngineError::Internal(format!("{} vanished", session.id)))
     }
 
     /// Leave to do this to this session now, up to the state; the body comes next.
@@ -80,7 +98,7 @@ impl Engine {
             let presence = self.presence(&session);
             let attempt = Attempt { operation, now, presence, token: call.token, to };
             match admit(&session, &attempt) {
-                Admission::Admit => match self.permit(session, operation, now).await? {
+                Admission::Admit => match self.permit(session, operation).await? {
                     Ok(permit) => return Ok(Admitted::Do(permit)),
                     Err(ended_meanwhile) => session = ended_meanwhile,
                 },
@@ -92,25 +110,41 @@ impl Engine {
     }
 
     /// The permit; or the session again, where it ended between the look at it and this.
-    async fn permit(
-        &self,
-        session: Session,
-        operation: Operation,
-        now: Timestamp,
-    ) -> Result<Result<Permit, Session>, EngineError> {
+    async fn permit(&self, session: Session, operation: Operation) -> Result<Result<Permit, Session>, EngineError> {
         let live = match session.end {
             // A read of an ended session is no work, and needs no place among the living.
-            Some(_) => std::sync::Arc::new(crate::live::Live::of_ended(&session)),
-            None => self.live().get_or_begin(&session),
+            Some(_) => Arc::new(Live::of_ended(&session)),
+            None => match self.live_of(&session).await? {
+                Ok(live) => live,
+                Err(ended) => return Ok(Err(ended)),
+            },
         };
-        if session.end.is_none() && live.ended.is_cancelled() {
-            let again = self.store().session_get(&session.id).await?;
-            return again.map(Err).ok_or_else(|| EngineError::Internal(format!("{} vanished", session.id)));
+        let id = session.id.clone();
+        // It counts from here on, whoever stops waiting.
+        let (permit, due) = Permit::new(self.clone(), operation, session, live);
+        if due {
+            self.activity_store(&id, self.now(), operation).await;
         }
-        if operation.row().activity && live.work_begins(now) {
-            self.activity_store(&session.id, now, operation).await;
+        Ok(Ok(permit))
+    }
+
+    /// What is known of a session that lived when it was read; or the session as it is now, where it has ended since.
+    async fn live_of(&self, session: &Session) -> Result<Result<Arc<Live>, Session>, EngineError> {
+        let known = self.live().get(&session.id);
+        if let Some(live) = known.as_ref().filter(|live| !live.ended.is_cancelled()) {
+            return Ok(Ok(live.clone()));
         }
-        Ok(Ok(Permit::new(self.clone(), operation, session, live)))
+        // First taken up, then read: who ends it later finds it here, and who ended it before shows in what is read.
+        let live = known.unwrap_or_else(|| self.live().take_up(session, self.now()));
+        let again = self.store().session_get(&session.id).await?;
+        let again = again.ok_or_else(|| EngineError::Internal(format!("{} vanished", session.id)))?;
+        if again.end.is_some() {
+            if !live.ended.is_cancelled() {
+                self.live().forget(&session.id, &live);
+            }
+            return Ok(Err(again));
+        }
+        Ok(Ok(live))
     }
 
     /// Records that a limit has passed, unless something moved it meanwhile. The session as it is then.
@@ -142,15 +176,20 @@ impl Engine {
 
     /// Ends a session, once. The session as it is then, whoever ended it.
     pub(crate) async fn end(&self, change: SessionEnd) -> Result<Session, EngineError> {
-        let id = change.id.clone();
-        match self.store().session_end(change).await? {
-            Changed::Done(session) => {
-                self.on_ended(&session);
-                Ok(session)
+        let engine = self.clone();
+        // Apart: an end that is recorded is told, also where whoever asked for it has gone.
+        self.apart(async move {
+            let id = change.id.clone();
+            match engine.store().session_end(change).await? {
+                Changed::Done(session) => {
+                    engine.on_ended(&session);
+                    Ok(session)
+                }
+                Changed::Refused(session) => Ok(session),
+                Changed::Missing => Err(EngineError::Internal(format!("{id} vanished"))),
             }
-            Changed::Refused(session) => Ok(session),
-            Changed::Missing => Err(EngineError::Internal(format!("{id} vanished"))),
-        }
+        })
+        .await
     }
 
     /// Counts a denial. What is audited about it is written later, so that nothing of it shows in the answer.

@@ -19,6 +19,7 @@ mod denial;
 mod draft;
 mod ending;
 mod engine;
+mod environment;
 mod error;
 mod events;
 mod exec;
@@ -34,6 +35,7 @@ mod output;
 mod permit;
 mod preview;
 mod recovery;
+mod rejoin;
 mod running;
 mod session;
 mod settings;
@@ -45,8 +47,9 @@ pub use access::AccessGranted;
 pub use bases::{BaseError, BaseSource, Bases};
 pub use call::{Call, IdempotencyKey};
 pub use code::{Code, CodeRow};
-pub use create::{CreateRequest, EnvironmentKind, LeaseRequest};
+pub use create::{CreateRequest, EnvironmentKind};
 pub use engine::{Engine, Parts};
+pub use environment::EnvironmentView;
 pub use error::{Captured, EngineError};
 pub use events::Events;
 pub use exec::{ExecEvent, ExecFollow, ExecInput, ExecRequest, ExecResult, KillRequest};
@@ -56,7 +59,7 @@ pub use key::{KeyMade, KeyRequest};
 pub use output::{OutputRead, OutputStream};
 pub use permit::Permit;
 pub use preview::{PreviewConnection, PreviewHealth};
-pub use recovery::Recovered;
+pub use recovery::{Recovered, Recovery};
 pub use session::{ExtendRequest, SessionView, StatusView, TerminateRequest, TransitionRequest};
 pub use settings::Settings;
 pub use template::TemplateRequest;
@@ -64,6 +67,8 @@ pub use timeline::{HostClock, Timeline};
 
 /// What the kernel says of an environment, and what an environment's agent says of files.
 pub use tenure_environment::{Observation, protocol::ChangeKind, protocol::FileKind};
+/// The terms of a lease, as somebody asks for them.
+pub use tenure_session::LeaseRequest;
 /// What a reading of the whole audit found.
 pub use tenure_store::audit::{Problem, ProblemKind, Verification};
 /// What is remembered, for those who show it.

@@ -1,16 +1,15 @@
 //! What is known of a session beyond what is stored: its environment's handle, the work in progress, who waits for its end. All of it can be lost.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_environment::Environment;
-use tenure_session::{Presence, Session, SessionId, Timestamp};
+use tenure_session::{Presence, Session, SessionId, Timestamp, activity_lag_ms};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How many parts of the idle timeout activity is stored once in (GV-3).
-const ACTIVITY_PARTS: u64 = 10;
-
-/// Every session that something is known of.
+/// Every session that lives. One is here before its row is stored, or from the first look at it after a start, until its environment has been taken down:
+/// whoever ends a session finds here all that is to be told.
 #[derive(Default)]
 pub(crate) struct LiveTable {
     sessions: Mutex<HashMap<SessionId, Arc<Live>>>,
@@ -24,6 +23,8 @@ pub(crate) struct Live {
     pub changed: watch::Sender<u64>,
     /// Held by whoever freezes, thaws or replaces the environment.
     pub turn: tokio::sync::Mutex<()>,
+    /// Whether nobody has looked at it since the start: nothing of it is served before.
+    pending: watch::Sender<bool>,
     work: Mutex<Work>,
 }
 
@@ -42,27 +43,39 @@ impl LiveTable {
         self.lock().get(id).cloned()
     }
 
-    /// What is known of this session; begun with what is stored of it where nothing is.
-    pub fn get_or_begin(&self, session: &Session) -> Arc<Live> {
+    /// A session that was made before this start, from what is stored of it. What a crash may have lost of its activity is added, so that it does not end
+    /// early. The caller reads the session again afterwards: it may have ended meanwhile.
+    pub fn take_up(&self, session: &Session, now: Timestamp) -> Arc<Live> {
         let mut sessions = self.lock();
-        sessions.entry(session.id.clone()).or_insert_with(|| Arc::new(Live::from_stored(session))).clone()
+        let last = Presence::after_crash(session, now).last_activity_at(session);
+        sessions.entry(session.id.clone()).or_insert_with(|| Arc::new(Live::new(session, last))).clone()
     }
 
-    /// A session that begins now: nothing of it can have been lost.
-    pub fn begin(&self, session: &Session) -> Arc<Live> {
-        let live = Arc::new(Live::new(session, session.last_activity_at));
-        self.lock().insert(session.id.clone(), live.clone());
-        live
+    /// As [`LiveTable::take_up`], for one that has to be looked at first: until [`Live::looked_at`] nothing of it is served.
+    pub fn begin_pending(&self, session: &Session, now: Timestamp) {
+        self.take_up(session, now).pending.send_replace(true);
     }
 
-    /// Forgets a session that has ended.
-    pub fn forget(&self, id: &SessionId) {
-        self.lock().remove(id);
+    /// A session that is about to be stored: nothing of it can have been lost. `None` where there is one of this ID.
+    pub fn begin(&self, session: &Session) -> Option<Arc<Live>> {
+        match self.lock().entry(session.id.clone()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(place) => Some(place.insert(Arc::new(Live::new(session, session.last_activity_at))).clone()),
+        }
     }
 
-    /// All of them.
-    pub fn all(&self) -> Vec<(SessionId, Arc<Live>)> {
-        self.lock().iter().map(|(id, live)| (id.clone(), live.clone())).collect()
+    /// Forgets a session that has ended, or was not stored.
+    pub fn forget(&self, id: &SessionId, live: &Arc<Live>) {
+        if let Entry::Occupied(place) = self.lock().entry(id.clone())
+            && Arc::ptr_eq(place.get(), live)
+        {
+            place.remove();
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lock().len()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
@@ -76,11 +89,6 @@ impl Live {
         Live::new(session, session.last_activity_at)
     }
 
-    /// What a crash may have lost of its activity is added, so that it does not end early.
-    fn from_stored(session: &Session) -> Live {
-        Live::new(session, session.last_activity_at.plus_ms(activity_every_ms(session)))
-    }
-
     fn new(session: &Session, last_activity_at: Timestamp) -> Live {
         let ended = CancellationToken::new();
         if session.end.is_some() {
@@ -92,9 +100,31 @@ impl Live {
             execs: 0,
             last_activity_at,
             stored_activity_at: session.last_activity_at,
-            activity_every_ms: activity_every_ms(session),
+            activity_every_ms: activity_lag_ms(&session.limits).max(1),
         };
-        Live { ended, changed: watch::Sender::new(0), turn: tokio::sync::Mutex::new(()), work: Mutex::new(work) }
+        Live {
+            ended,
+            changed: watch::Sender::new(0),
+            turn: tokio::sync::Mutex::new(()),
+            pending: watch::Sender::new(false),
+            work: Mutex::new(work),
+        }
+    }
+
+    /// Somebody has looked at it.
+    pub fn looked_at(&self) {
+        self.pending.send_replace(false);
+    }
+
+    /// Whether nobody has looked at it since the start.
+    pub fn is_pending(&self) -> bool {
+        *self.pending.borrow()
+    }
+
+    /// Waits until somebody has looked at it.
+    pub async fn until_looked_at(&self) {
+        // The sender is here, so it cannot be gone.
+        let _ = self.pending.subscribe().wait_for(|pending| !pending).await;
     }
 
     /// What the law wants to know of it.
@@ -139,23 +169,12 @@ impl Live {
         work.stored_activity_at = work.stored_activity_at.max(at);
     }
 
-    /// How many execs run.
-    pub fn execs(&self) -> u32 {
-        self.lock().execs
-    }
-
     /// One more exec runs, if `admit` says so of those that do.
-    pub fn exec_begins<E>(&self, admit: impl FnOnce(u32) -> Result<(), E>) -> Result<(), E> {
+    pub fn exec_begins<E>(self: &Arc<Self>, admit: impl FnOnce(u32) -> Result<(), E>) -> Result<ExecSlot, E> {
         let mut work = self.lock();
         admit(work.execs)?;
         work.execs += 1;
-        Ok(())
-    }
-
-    /// One exec less runs.
-    pub fn exec_ends(&self) {
-        let mut work = self.lock();
-        work.execs = work.execs.saturating_sub(1);
+        Ok(ExecSlot(self.clone()))
     }
 
     /// Something changed that its status shows.
@@ -168,6 +187,16 @@ impl Live {
     }
 }
 
+/// One exec counts for as long as this is held.
+pub(crate) struct ExecSlot(Arc<Live>);
+
+impl Drop for ExecSlot {
+    fn drop(&mut self) {
+        let mut work = self.0.lock();
+        work.execs = work.execs.saturating_sub(1);
+    }
+}
+
 impl Work {
     fn touch(&mut self, now: Timestamp) -> bool {
         self.last_activity_at = self.last_activity_at.max(now);
@@ -177,8 +206,4 @@ impl Work {
         }
         due
     }
-}
-
-fn activity_every_ms(session: &Session) -> u64 {
-    session.limits.idle_timeout_ms.map_or(u64::MAX, |timeout_ms| (timeout_ms / ACTIVITY_PARTS).max(1))
 }

@@ -20,8 +20,16 @@ pub struct Permit {
 }
 
 impl Permit {
-    pub(crate) fn new(engine: Engine, operation: Operation, session: Session, live: Arc<Live>) -> Permit {
-        Permit { engine, operation, session, live }
+    /// Begins to count. Whether the session's activity is to be stored now.
+    pub(crate) fn new(engine: Engine, operation: Operation, session: Session, live: Arc<Live>) -> (Permit, bool) {
+        let now = engine.now();
+        let due = operation.row().activity && live.work_begins(now);
+        (Permit { engine, operation, session, live }, due)
+    }
+
+    /// What it was given for.
+    pub(crate) fn operation(&self) -> Operation {
+        self.operation
     }
 
     /// The session as it was when this was given.

@@ -1,75 +1,277 @@
-//! A start: what became of every session while nobody looked, before the first request is served.
+//! A start: what became of every session while nobody looked. Each is looked at before its first request is served; the others need not wait (EN-10).
+//!
+//! ```text
+//!  every unfinished session: pending ─► verdict ─► ended or past a limit: its environment goes, what is stored is tidied
+//!                                          └─► lives ─► adopt ─► alive, frozen: freezer, programs and watch are put in line
+//!                                                         ├─► silent: recovering, asked again, at last killed, which is proof
+//!                                                         └─► ended, lost: environment_lost, with the proof
+//!  what runs and belongs to no living session: discarded
+//! ```
 
 use crate::ending::Fault;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
-use tenure_session::{FailureType, Session, State, TerminationReason, Trigger, Verdict, verdict};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tenure_environment::{Adopt, Adopted, Environment, EnvironmentId, Generation};
+use tenure_session::{
+    EnvironmentState, FailureType, Session, SessionEnvironment, State, TerminationReason, Trigger, Verdict, verdict,
+};
 
-/// Sessions that are looked at together.
+/// Sessions that are read together.
 const PAGE: u32 = 500;
+/// Sessions that are looked at together.
+const TOGETHER: usize = 16;
+/// How long an agent may take to prove itself before its environment is called silent.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a silent one is asked again.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// What a start has to look after.
+pub struct Recovery {
+    engine: Engine,
+    unfinished: Vec<Session>,
+    found: Vec<EnvironmentId>,
+}
 
 /// What a start found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Sessions that live on.
     pub alive: u64,
+    /// Sessions that live, and whose environment has not answered yet.
+    pub recovering: u64,
     /// Sessions that ended: a limit had passed, or their environment was lost.
     pub ended: u64,
-    /// Sessions that had ended, and of whose environment something was still written down.
+    /// Sessions that had ended, and of whose environment something was still there or written down.
     pub tidied: u64,
+    /// Environments of nobody, which were taken down.
+    pub orphans: u64,
+}
+
+/// What became of one session.
+enum Outcome {
+    Alive,
+    Recovering,
+    Ended,
+    Tidied,
 }
 
 impl Engine {
-    /// Brings what is stored in line with what is: to be called once, before the first request is served.
-    pub async fn recover(&self) -> Result<Recovered, EngineError> {
-        let mut recovered = Recovered::default();
-        let mut after = None;
+    /// Finds out what has to be looked after. From then on requests can be served: those on a session that nobody has looked at yet wait for that.
+    pub async fn recovery(&self) -> Result<Recovery, EngineError> {
+        // Before anything new is made, so that nothing new is taken for an orphan.
+        let found = self.driver().known().await?;
+        let mut unfinished: Vec<Session> = Vec::new();
         loop {
-            let page = self.store().session_unfinished(after.take(), PAGE).await?;
-            for session in &page {
-                self.recover_session(session, &mut recovered).await?;
+            let after = unfinished.last().map(|session| session.id.clone());
+            let page = self.store().session_unfinished(after, PAGE).await?;
+            let full = page.len() == PAGE as usize;
+            unfinished.extend(page);
+            if !full {
+                break;
             }
-            match page.last() {
-                Some(last) if page.len() == PAGE as usize => after = Some(last.id.clone()),
-                _ => break,
+        }
+        for session in unfinished.iter().filter(|session| session.end.is_none()) {
+            self.live().begin_pending(session, self.now());
+        }
+        Ok(Recovery { engine: self.clone(), unfinished, found })
+    }
+
+    /// Looks after everything, and returns when that is done.
+    pub async fn recover(&self) -> Result<Recovered, EngineError> {
+        Ok(self.recovery().await?.run().await)
+    }
+}
+
+impl Recovery {
+    /// Looks after everything. What cannot be found out now is said in the log, and stays as it is until the next start.
+    pub async fn run(self) -> Recovered {
+        let Recovery { engine, unfinished, found } = self;
+        let owned: HashSet<&str> = unfinished
+            .iter()
+            .filter_map(|session| session.environment.as_ref())
+            .map(|record| record.id.as_str())
+            .collect();
+        let orphans: Vec<&EnvironmentId> = found.iter().filter(|id| !owned.contains(id.as_str())).collect();
+        let mut recovered = Recovered::default();
+        let looks = stream::iter(&unfinished).map(|session| engine.look_at(session)).buffer_unordered(TOGETHER);
+        let mut looks = std::pin::pin!(looks);
+        while let Some(outcome) = looks.next().await {
+            match outcome {
+                Outcome::Alive => recovered.alive += 1,
+                Outcome::Recovering => recovered.recovering += 1,
+                Outcome::Ended => recovered.ended += 1,
+                Outcome::Tidied => recovered.tidied += 1,
+            }
+        }
+        for orphan in orphans {
+            tracing::warn!(environment = %orphan, "an environment of nobody is taken down");
+            match engine.driver().discard(orphan).await {
+                Ok(()) => recovered.orphans += 1,
+                Err(error) => tracing::error!(environment = %orphan, %error, "it was not taken down"),
             }
         }
         tracing::info!(?recovered, "recovered");
-        Ok(recovered)
+        recovered
+    }
+}
+
+impl Engine {
+    async fn look_at(&self, session: &Session) -> Outcome {
+        let live = self.live().get(&session.id);
+        let outcome = self.look_at_now(session).await.unwrap_or_else(|error| {
+            tracing::error!(session = %session.id, %error, chain = error.chain(), "what became of a session was not found out");
+            Outcome::Recovering
+        });
+        // Also where it has ended by this, and is forgotten: whoever waits for it holds it.
+        if let Some(live) = live {
+            live.looked_at();
+        }
+        outcome
     }
 
-    async fn recover_session(&self, session: &Session, recovered: &mut Recovered) -> Result<(), EngineError> {
+    async fn look_at_now(&self, session: &Session) -> Result<Outcome, EngineError> {
         match verdict(session, &self.presence(session), self.now()) {
             Verdict::Gone(_) => {
-                self.tear_down_record(session).await;
-                recovered.tidied += 1;
+                self.tear_down_found(session).await;
+                Ok(Outcome::Tidied)
             }
-            Verdict::End(limit, at) => {
-                self.expire(session, limit, at).await?;
-                recovered.ended += 1;
-            }
+            Verdict::End(limit, at) => self.expire(session, limit, at).await.map(|_| Outcome::Ended),
             Verdict::Proceed => match (session.state, &session.environment) {
                 (State::Created | State::Initializing, _) => {
                     let reason = TerminationReason::FailedInit;
                     let details = "the service stopped while the environment was being made".to_owned();
                     let fault = Fault::new(reason, Trigger::Recovery, FailureType::Init, "interrupted", details);
-                    self.fail(session, fault, json!({})).await?;
-                    recovered.ended += 1;
+                    self.fail(session, fault, json!({})).await.map(|_| Outcome::Ended)
                 }
-                (_, None) => recovered.alive += 1,
-                (_, Some(environment)) => {
-                    self.meters().environments_lost.inc();
-                    let reason = TerminationReason::EnvironmentLost;
-                    let details = "environments end with the service that made them".to_owned();
-                    let fault =
-                        Fault::new(reason, Trigger::Recovery, FailureType::Runtime, "environment_lost", details);
-                    let evidence = json!({ "environment_id": environment.id, "generation": environment.generation });
-                    self.fail(session, fault, evidence).await?;
-                    recovered.ended += 1;
-                }
+                (_, None) => Ok(Outcome::Alive),
+                (_, Some(environment)) => self.adopt(session, environment).await,
             },
         }
+    }
+
+    async fn adopt(&self, session: &Session, record: &SessionEnvironment) -> Result<Outcome, EngineError> {
+        match self.driver().adopt(adoption(record)?).await? {
+            Adopted::Alive(environment) | Adopted::Frozen(environment) => {
+                self.adopted(session, environment).await.map(|()| Outcome::Alive)
+            }
+            Adopted::Silent(environment) => {
+                self.environment_is(session, record, EnvironmentState::Recovering).await?;
+                let (engine, session, record) = (self.clone(), session.clone(), record.clone());
+                tokio::spawn(async move { engine.adopt_silent(&session, &record, environment).await });
+                Ok(Outcome::Recovering)
+            }
+            Adopted::Ended(end) => {
+                let evidence = format!("its first process had ended: {end:?}");
+                self.environment_lost(session, record, evidence).await.map(|()| Outcome::Ended)
+            }
+            Adopted::Lost { evidence } => {
+                self.environment_lost(session, record, evidence).await.map(|()| Outcome::Ended)
+            }
+        }
+    }
+
+    /// It lives, with proof: its freezer, its programs and its watch are put in line with what is stored.
+    async fn adopted(&self, session: &Session, environment: Arc<dyn Environment>) -> Result<(), EngineError> {
+        let live = self.live().take_up(session, self.now());
+        let _turn = live.turn.lock().await;
+        // It may have ended while its environment was waited for; whoever ended it had no handle to take it down by.
+        let Some(session) = &self.store().session_get(&session.id).await?.filter(|now| now.end.is_none()) else {
+            self.live().forget(&session.id, &live);
+            self.destroy(&session.id, &*environment).await;
+            return Ok(());
+        };
+        let paused = session.state == State::Paused;
+        if paused {
+            environment.freeze().await?;
+        } else {
+            environment.thaw().await?;
+        }
+        live.set_environment(environment.clone());
+        self.meters().environments.inc();
+        if let Some(record) = &session.environment {
+            let state = if paused { EnvironmentState::Frozen } else { EnvironmentState::Ready };
+            if record.state != state {
+                self.environment_is(session, record, state).await?;
+            }
+        }
+        self.watch_environment(session, environment.clone());
+        // Frozen programs are asked when they are thawed.
+        if !paused {
+            self.execs_find(session, &environment).await?;
+        }
+        tracing::info!(session = %session.id, environment = %environment.id(), paused, "taken over");
         Ok(())
     }
+
+    /// It lives by its process identity, and says nothing: asked again until it answers, and ended when its time is over. That is proof.
+    async fn adopt_silent(&self, session: &Session, record: &SessionEnvironment, environment: Arc<dyn Environment>) {
+        let limit = Duration::from_millis(self.settings().recover_timeout_ms);
+        let answered = tokio::time::timeout(limit, async {
+            loop {
+                tokio::time::sleep(ASK_EVERY).await;
+                match adoption(record) {
+                    Ok(adopt) => match self.driver().adopt(adopt).await {
+                        Ok(Adopted::Silent(_)) | Err(_) => {}
+                        Ok(found) => break Some(found),
+                    },
+                    Err(_) => break None,
+                }
+            }
+        });
+        let result = match answered.await {
+            Ok(Some(Adopted::Alive(environment) | Adopted::Frozen(environment))) => {
+                self.adopted(session, environment).await
+            }
+            Ok(Some(Adopted::Lost { evidence })) => self.environment_lost(session, record, evidence).await,
+            Ok(Some(Adopted::Ended(end))) => {
+                self.environment_lost(session, record, format!("its first process had ended: {end:?}")).await
+            }
+            Ok(Some(Adopted::Silent(_)) | None) | Err(_) => {
+                self.destroy(&session.id, &*environment).await;
+                let evidence = format!("it did not answer within {} ms, and was killed", limit.as_millis());
+                self.environment_lost(session, record, evidence).await
+            }
+        };
+        if let Err(error) = result {
+            tracing::error!(session = %session.id, %error, chain = error.chain(), "a silent environment was not settled");
+        }
+        if let Some(live) = self.live().get(&session.id) {
+            live.publish();
+        }
+    }
+
+    async fn environment_is(
+        &self,
+        session: &Session,
+        record: &SessionEnvironment,
+        state: EnvironmentState,
+    ) -> Result<(), EngineError> {
+        let now = self.now();
+        self.store().session_environment(&session.id, record.generation, state, now, None).await?;
+        Ok(())
+    }
+
+    async fn environment_lost(
+        &self,
+        session: &Session,
+        record: &SessionEnvironment,
+        evidence: String,
+    ) -> Result<(), EngineError> {
+        self.meters().environments_lost.inc();
+        let reason = TerminationReason::EnvironmentLost;
+        let fault = Fault::new(reason, Trigger::Recovery, FailureType::Runtime, "environment_lost", evidence.clone());
+        let metadata = json!({ "environment_id": record.id, "generation": record.generation, "evidence": evidence });
+        self.fail(session, fault, metadata).await.map(drop)
+    }
+}
+
+fn adoption(record: &SessionEnvironment) -> Result<Adopt, EngineError> {
+    let id = record.id.as_str().parse();
+    let id = id.map_err(|_| EngineError::Internal("an environment's ID is none".to_owned()))?;
+    Ok(Adopt { id, generation: Generation(record.generation), patience: PATIENCE })
 }

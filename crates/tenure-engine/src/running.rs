@@ -6,17 +6,23 @@ use crate::ending::unseen;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::exec::{ExecRequest, exec_record};
+use crate::idempotency::Keep;
+use crate::live::ExecSlot;
 use crate::output::{OutputStream, output_unavailable};
 use crate::permit::Permit;
+use futures_util::future::{Either, select};
 use serde_json::json;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tenure_environment::agent::{Attached, Event, ExecReceiver, ExecSender};
 use tenure_environment::protocol::{Ended, Exec, Sink, Written};
 use tenure_environment::{AgentError, Client, Environment, EnvironmentError};
-use tenure_session::{ExecId, Operation, Session, Trigger};
-use tenure_store::{ExecIntended, ExecIntent, ExecLedgerState, ExecOutcome, ExecRecord, IdempotencyClaim, StreamTotal};
+use tenure_session::{ExecId, Operation, Session, Timestamp, Trigger};
+use tenure_store::{
+    ExecIntended, ExecIntent, ExecLedgerState, ExecOutcome, ExecRecord, IdempotencyClaim, StoreError, StreamTotal,
+};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
@@ -57,6 +63,7 @@ impl RunningTable {
 struct Seen {
     stdout: Written,
     stderr: Written,
+    started_at: Option<Timestamp>,
     outcome: Option<ExecOutcome>,
 }
 
@@ -75,9 +82,9 @@ impl Running {
 
     /// Its row as it is now.
     pub fn record_now(&self) -> ExecRecord {
-        let outcome = self.seen.borrow().outcome.clone();
+        let Seen { outcome, started_at, .. } = self.seen.borrow().clone();
         let state = outcome.as_ref().map_or(ExecLedgerState::Started, |outcome| outcome.state);
-        ExecRecord { state, outcome, ..self.record.clone() }
+        ExecRecord { state, started_at, outcome, ..self.record.clone() }
     }
 
     /// Whether its end is written down.
@@ -123,32 +130,37 @@ pub(crate) struct Start<'a> {
     pub request: ExecRequest,
     /// The key it is claimed under.
     pub claim: Option<IdempotencyClaim>,
+    /// The request's turn under that key: held until the claim is made, also where the caller has gone.
+    pub keep: Option<Keep>,
+    /// Its place among the execs that may run.
+    pub slot: ExecSlot,
+}
+
+/// A program that was started.
+pub(crate) struct Launched {
+    pub permit: Arc<Permit>,
+    pub running: Arc<Running>,
+    pub keep: Option<Keep>,
 }
 
 impl Engine {
     /// Writes a program into the ledger, starts it, and sees to it from then on. Goes on where the caller does not wait.
-    pub(crate) async fn exec_launch(&self, start: Start<'_>) -> Result<(Arc<Permit>, Arc<Running>), EngineError> {
+    pub(crate) async fn exec_launch(&self, start: Start<'_>) -> Result<Launched, EngineError> {
         let (engine, call) = (self.clone(), start.call.cloned());
-        let Start { permit, exec, request, claim, .. } = start;
-        let launched = tokio::spawn(async move {
-            let live = permit.live().clone();
-            let result = engine.exec_launch_now(call, permit, exec, request, claim).await;
-            if result.is_err() {
-                live.exec_ends();
-            }
-            result
-        });
-        launched.await.map_err(|error| EngineError::Internal(error.to_string()))?
+        let Start { permit, exec, request, claim, keep, slot, .. } = start;
+        self.apart(async move {
+            let (permit, running) = engine.exec_launch_now(call, permit, exec, request, claim, Some(slot)).await?;
+            Ok(Launched { permit, running, keep })
+        })
+        .await
     }
 
     /// Starts a program that nobody asked for: it is no activity, moves no state, and is not counted.
     pub(crate) async fn exec_uncounted(&self, session: &Session, request: ExecRequest) -> Result<(), EngineError> {
-        let live = self.live().get_or_begin(session);
-        // Counted like every other, so that its end can be; the limit is not asked.
-        let _ = live.exec_begins(|_| Ok::<(), EngineError>(()));
-        let permit = Permit::new(self.clone(), Operation::SessionGet, session.clone(), live);
+        let Some(live) = self.live().get(&session.id) else { return Ok(()) };
+        let (permit, _) = Permit::new(self.clone(), Operation::SessionGet, session.clone(), live);
         let exec = ExecId::new(self.random()?);
-        self.exec_launch_now(None, permit, exec, request, None).await.map(drop)
+        self.exec_launch_now(None, permit, exec, request, None, None).await.map(drop)
     }
 
     async fn exec_launch_now(
@@ -158,6 +170,7 @@ impl Engine {
         exec: ExecId,
         request: ExecRequest,
         claim: Option<IdempotencyClaim>,
+        slot: Option<ExecSlot>,
     ) -> Result<(Arc<Permit>, Arc<Running>), EngineError> {
         let now = self.now();
         let session = permit.session().clone();
@@ -166,13 +179,21 @@ impl Engine {
         let timeout_ms = request.timeout_ms.or(default_ms);
         let record = exec_record(&session, exec, &request, timeout_ms, now);
         let intent = self.exec_intent(call.as_ref(), &session, &record, claim);
-        // The connection is made while the intent is made durable; nothing is asked over it before.
-        let (intended, connected) = tokio::join!(self.store().exec_intend(intent), environment.connect());
+        // The connection is made while the intent is made durable; nothing is asked over it before. A frozen environment does not answer, and it is not
+        // waited for where the intent is refused.
+        let (intend, connect) = (pin!(self.store().exec_intend(intent)), environment.connect());
+        let (intended, connect) = match select(intend, connect).await {
+            Either::Left((intended, connect)) => (intended, Either::Left(connect)),
+            Either::Right((connected, intend)) => (intend.await, Either::Right(std::future::ready(connected))),
+        };
         match intended? {
             ExecIntended::Done(now) => {
                 if now.state != session.state {
                     self.meters().moved(session.state, now.state);
                     permit.live().publish();
+                }
+                if call.is_some() {
+                    permit.live().activity_stored(record.created_at);
                 }
                 permit.refresh(now);
             }
@@ -184,9 +205,9 @@ impl Engine {
         }
         self.meters().execs.inc();
         let permit = Arc::new(permit);
-        let begun = self.exec_start_inside(connected, &record, &request, timeout_ms);
+        let begun = self.exec_start_inside(connect, &record, &request, timeout_ms);
         match permit.race(begun).await {
-            Ok(attached) => Ok((permit.clone(), self.exec_follow(permit, environment, record, attached))),
+            Ok(attached) => Ok((permit.clone(), self.exec_follow(permit, slot, environment.clone(), record, attached))),
             Err(error) => self.exec_not_started(permit, record, error).await,
         }
     }
@@ -218,7 +239,7 @@ impl Engine {
 
     async fn exec_start_inside(
         &self,
-        connected: Result<Client, EnvironmentError>,
+        connect: impl Future<Output = Result<Client, EnvironmentError>>,
         record: &ExecRecord,
         request: &ExecRequest,
         timeout_ms: Option<u64>,
@@ -236,7 +257,7 @@ impl Engine {
             tty: None,
             sink: Sink::File { cap_bytes: self.settings().exec_output_cap_bytes },
         };
-        let mut attached = connected?.exec(exec, files).await?;
+        let mut attached = connect.await?.exec(exec, files).await?;
         if let Some(stdin) = &request.stdin {
             // A program that ends without reading its input is no failure.
             let _ = attached.sender.input(stdin.as_bytes()).await;
@@ -269,6 +290,7 @@ impl Engine {
     pub(crate) fn exec_follow(
         &self,
         permit: Arc<Permit>,
+        slot: Option<ExecSlot>,
         environment: Arc<dyn Environment>,
         record: ExecRecord,
         attached: Attached,
@@ -284,9 +306,8 @@ impl Engine {
         tokio::spawn(async move {
             let begun = tokio::time::Instant::now();
             let outcome = engine.exec_watch(&permit, &environment, &seen_by, receiver).await;
-            engine.exec_settle(&permit, &seen_by, outcome).await;
+            engine.exec_settle(&permit, slot, &seen_by, outcome).await;
             engine.meters().exec_seconds.observe(begun.elapsed().as_secs_f64());
-            permit.live().exec_ends();
             engine.running().remove(&seen_by.record.id);
             drop(permit);
             // The agent remembers what ended until it is told that somebody wrote it down.
@@ -310,7 +331,9 @@ impl Engine {
                 event = receiver.next() => event,
                 () = async { if let Some(timer) = started.as_mut() { timer.await } }, if started.is_some() => {
                     started = None;
-                    if let Err(error) = self.store().exec_started(&running.record.id, self.now()).await {
+                    let at = self.now();
+                    running.seen.send_modify(|seen| seen.started_at = Some(at));
+                    if let Err(error) = self.store().exec_started(&running.record.id, at).await {
                         tracing::warn!(exec = %running.record.id, %error, "the start of an exec was not written down");
                     }
                     continue;
@@ -373,7 +396,8 @@ impl Engine {
         Err(unseen(state, self.now(), &why, stdout, stderr))
     }
 
-    fn outcome(&self, ended: &Ended) -> ExecOutcome {
+    /// How a program ended, as its agent tells it.
+    pub(crate) fn outcome(&self, ended: &Ended) -> ExecOutcome {
         let state = match (ended.exit_code, ended.signal, &ended.not_started) {
             (_, _, Some(_)) => ExecLedgerState::Failed,
             (Some(_), ..) => ExecLedgerState::Exited,
@@ -395,18 +419,23 @@ impl Engine {
         }
     }
 
-    /// Written down first, then told.
-    async fn exec_settle(&self, permit: &Permit, running: &Running, outcome: ExecOutcome) {
+    /// Written down first, then told. Its place is free before anybody hears of its end: who starts the next one then finds room.
+    async fn exec_settle(&self, permit: &Permit, slot: Option<ExecSlot>, running: &Running, outcome: ExecOutcome) {
         let record = &running.record;
         loop {
             match self.store().exec_settle(&record.id, outcome.clone(), None).await {
                 Ok(_) => break,
+                Err(error @ StoreError::Corrupt(_)) => {
+                    tracing::error!(exec = %record.id, %error, "the end of an exec cannot be written down");
+                    break;
+                }
                 Err(error) => {
                     tracing::error!(exec = %record.id, %error, "the end of an exec was not written down; trying again");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
         }
+        drop(slot);
         tracing::debug!(session = %permit.session().id, exec = %record.id, state = ?outcome.state, "exec ended");
         running.seen.send_modify(|seen| seen.outcome = Some(outcome));
     }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tenure_environment::Observation;
 use tenure_session::{
-    End, EnvironmentState, Explanation, Operation, Role, Session, SessionEnvironment, State, Status, TerminationReason,
-    Timestamp, Trigger, deadline, explain, status,
+    Admission, Attempt, End, EnvironmentState, Explanation, Operation, Refusal, Role, Session, SessionEnvironment,
+    State, Status, Step, TerminationReason, Timestamp, Trigger, admit, deadline, explain, status, step,
 };
 use tenure_store::{
     AuditEntry, AuditFilter, Changed, EndGuard, Page, PageRequest, SessionDelete, SessionEnd, SessionExtend,
@@ -72,6 +72,12 @@ pub struct TransitionRequest {
 pub struct ExtendRequest {
     /// So much.
     pub by_ms: u64,
+}
+
+/// What the law says of an operation whose turn has come.
+enum Again {
+    Go(Session),
+    Already(Session),
 }
 
 impl Engine {
@@ -162,7 +168,7 @@ impl Engine {
         Ok(self.session_view(session))
     }
 
-    async fn end_asked(&self, call: &Call, session: &Session, end: End) -> Result<Session, EngineError> {
+    pub(crate) async fn end_asked(&self, call: &Call, session: &Session, end: End) -> Result<Session, EngineError> {
         let at = end.at;
         let metadata = json!({ "detail": end.detail });
         let entry = draft::ended(session, &end, at, Trigger::UserAction, &call.actor(), metadata);
@@ -199,19 +205,23 @@ impl Engine {
         let end = End { at, reason: TerminationReason::Deleted, detail: None, failure: None };
         let end_entry = draft::ended(&session, &end, at, Trigger::UserAction, &call.actor(), json!({}));
         let entry = draft::by_caller(call, &session, Operation::SessionDelete, at, json!({}));
-        let lived = session.end.is_none();
+        let ended_by_this = session.end.is_none().then(|| end.clone());
         let change = SessionDelete { id: session.id.clone(), at, end: (end, end_entry), entry };
-        let session = match self.store().session_delete(change).await? {
-            Changed::Done(session) => {
-                if lived {
-                    self.on_ended(&session);
-                }
-                session
+        let engine = self.clone();
+        let changed = self.apart(async move {
+            let changed = engine.store().session_delete(change).await?;
+            if let Changed::Done(session) = &changed
+                && ended_by_this.is_some()
+                && session.end == ended_by_this
+            {
+                engine.on_ended(session);
             }
-            Changed::Refused(session) => session,
-            Changed::Missing => return Err(EngineError::Internal(format!("{id} vanished"))),
-        };
-        Ok(self.session_view(session))
+            Ok(changed)
+        });
+        match changed.await? {
+            Changed::Done(session) | Changed::Refused(session) => Ok(self.session_view(session)),
+            Changed::Missing => Err(EngineError::Internal(format!("{id} vanished"))),
+        }
     }
 
     /// Brings a deleted session back, still ended, within the window for that.
@@ -246,6 +256,12 @@ impl Engine {
         if !(1..=longest).contains(&by_ms) {
             return Err(EngineError::field("by_ms", format!("is {by_ms}, allowed is 1 to {longest}")));
         }
+        let (engine, call) = (self.clone(), call.clone());
+        let session = self.apart(async move { engine.extend(&call, &permit, by_ms).await }).await?;
+        Ok(self.session_view(session))
+    }
+
+    async fn extend(&self, call: &Call, permit: &Permit, by_ms: u64) -> Result<Session, EngineError> {
         let _turn = permit.live().turn.lock().await;
         let (session, at) = (permit.session(), self.now());
         let entry = draft::by_caller(call, session, Operation::SessionExtend, at, json!({ "by_ms": by_ms }));
@@ -256,14 +272,14 @@ impl Engine {
             permit.race(async { Ok(environment.set_deadline(Some(deadline)).await?) }).await?;
         }
         permit.live().publish();
-        Ok(self.session_view(session))
+        Ok(session)
     }
 
     /// Freezes every process of a session. Paused already is as good.
     pub async fn session_pause(&self, call: &Call, id: &str) -> Result<SessionView, EngineError> {
         let session = match self.admit_to(call, id, Operation::SessionPause, None).await? {
             Admitted::Already(session) => session,
-            Admitted::Do(permit) => self.freeze(call, &permit).await?,
+            Admitted::Do(permit) => self.freeze_or_thaw(call, permit, None).await?,
         };
         Ok(self.session_view(session))
     }
@@ -272,7 +288,7 @@ impl Engine {
     pub async fn session_resume(&self, call: &Call, id: &str) -> Result<SessionView, EngineError> {
         let session = match self.admit_to(call, id, Operation::SessionResume, None).await? {
             Admitted::Already(session) => session,
-            Admitted::Do(permit) => self.thaw(call, &permit).await?,
+            Admitted::Do(permit) => self.freeze_or_thaw(call, permit, None).await?,
         };
         Ok(self.session_view(session))
     }
@@ -297,8 +313,7 @@ impl Engine {
         };
         let request = body?;
         let session = match to {
-            Some(State::Paused) => self.freeze(call, &permit).await?,
-            Some(State::Ready | State::Running) => self.thaw(call, &permit).await?,
+            Some(State::Paused | State::Ready | State::Running) => self.freeze_or_thaw(call, permit, to).await?,
             Some(State::Terminated) => {
                 let end = self.asked_end(call, TerminateRequest { reason: request.reason, detail: None })?;
                 self.end_asked(call, permit.session(), end).await?
@@ -310,65 +325,121 @@ impl Engine {
         Ok(self.session_view(session))
     }
 
-    /// Frozen first, then recorded: who reads `paused` finds every process standing still.
-    async fn freeze(&self, call: &Call, permit: &Permit) -> Result<Session, EngineError> {
-        let _turn = permit.live().turn.lock().await;
-        let environment = permit.environment()?;
-        permit.race(async { Ok(environment.freeze().await?) }).await?;
-        let moved = self.pause_or_resume(call, permit.session(), State::Paused, Operation::SessionPause).await;
-        if moved.is_err() {
-            // Not paused, so not frozen. Where it has ended its environment goes anyway.
-            let _ = environment.thaw().await;
-        }
-        moved
+    /// Does in a session's own turn what it was admitted for: of those that freeze and thaw it, one at a time.
+    async fn freeze_or_thaw(&self, call: &Call, permit: Permit, to: Option<State>) -> Result<Session, EngineError> {
+        let (engine, call) = (self.clone(), call.clone());
+        self.apart(async move {
+            let _turn = permit.live().turn.lock().await;
+            engine.freeze_or_thaw_now(&call, &permit, to).await
+        })
+        .await
     }
 
-    async fn thaw(&self, call: &Call, permit: &Permit) -> Result<Session, EngineError> {
-        let _turn = permit.live().turn.lock().await;
-        let session = permit.session();
-        let to = session.resumes_to.ok_or_else(|| EngineError::Internal("paused from nowhere".to_owned()))?;
-        let environment = permit.environment()?;
-        permit.race(async { Ok(environment.thaw().await?) }).await?;
-        let moved = self.pause_or_resume(call, session, to, Operation::SessionResume).await;
-        if moved.is_err() {
-            let _ = environment.freeze().await;
-        }
-        moved
-    }
-
-    async fn pause_or_resume(
+    async fn freeze_or_thaw_now(
         &self,
         call: &Call,
-        session: &Session,
-        to: State,
-        operation: Operation,
+        permit: &Permit,
+        to: Option<State>,
     ) -> Result<Session, EngineError> {
+        loop {
+            // What it was admitted to may be so already by now, or be another state.
+            let session = match self.look_again(call, permit, to).await? {
+                Again::Go(session) => session,
+                Again::Already(session) => return Ok(session),
+            };
+            let Some(step) = step(&session, permit.operation(), to) else { return Ok(session) };
+            match self.take_step(call, permit, &session, step).await? {
+                Changed::Refused(now) if now.end.is_none() => {}
+                changed => return self.changed(changed),
+            }
+        }
+    }
+
+    /// The law, asked again about an operation that has its permit.
+    async fn look_again(&self, call: &Call, permit: &Permit, to: Option<State>) -> Result<Again, EngineError> {
+        loop {
+            let session = self.still_admitted(&permit.session().id).await?;
+            let presence = self.presence(&session);
+            let attempt = Attempt { operation: permit.operation(), now: self.now(), presence, token: call.token, to };
+            match admit(&session, &attempt) {
+                Admission::Admit => return Ok(Again::Go(session)),
+                Admission::Already => return Ok(Again::Already(session)),
+                Admission::Refuse(refusal) => return Err(EngineError::refused(&session.id, session.state, refusal)),
+                // Recorded in the next round.
+                Admission::End(..) => {}
+            }
+        }
+    }
+
+    /// Frozen first, then recorded: who reads `paused` finds every process standing still. What could not be recorded is undone, unless the session has
+    /// ended: then its environment goes anyway, and nothing in it runs again.
+    async fn take_step(
+        &self,
+        call: &Call,
+        permit: &Permit,
+        session: &Session,
+        step: Step,
+    ) -> Result<Changed, EngineError> {
+        let pauses = step.to == State::Paused;
+        let environment = match session.environment {
+            Some(_) => Some(permit.environment()?),
+            None => None,
+        };
+        if let Some(environment) = &environment {
+            let stand_still = async { if pauses { environment.freeze().await } else { environment.thaw().await } };
+            permit.race(async { Ok(stand_still.await?) }).await?;
+        }
+        let moved = self.record_step(call, permit, session, step).await;
+        let done = matches!(&moved, Ok(Changed::Done(_)));
+        match environment {
+            Some(environment) if !done && !permit.live().ended.is_cancelled() => {
+                let undone = if pauses { environment.thaw().await } else { environment.freeze().await };
+                if let Err(error) = undone {
+                    tracing::error!(session = %session.id, %error, "an environment is not as its session's state says");
+                }
+            }
+            Some(environment) if done && !pauses => {
+                // Those that were frozen when the service started could not be asked before.
+                if let Err(error) = self.execs_find(session, &environment).await {
+                    tracing::error!(session = %session.id, %error, chain = error.chain(), "programs were not found again");
+                }
+            }
+            Some(_) | None => {}
+        }
+        moved
+    }
+
+    async fn record_step(
+        &self,
+        call: &Call,
+        permit: &Permit,
+        session: &Session,
+        step: Step,
+    ) -> Result<Changed, EngineError> {
         let at = self.now();
-        let pauses = to == State::Paused;
+        let pauses = step.to == State::Paused;
+        let operation = if pauses { Operation::SessionPause } else { Operation::SessionResume };
         let state = if pauses { EnvironmentState::Frozen } else { EnvironmentState::Ready };
-        let mut entry = draft::moved(session, to, at, Trigger::UserAction, &call.actor());
+        let mut entry = draft::moved(session, step.to, at, Trigger::UserAction, &call.actor());
         entry.action = operation.row().name.to_owned();
         let change = SessionMove {
             id: session.id.clone(),
             from: session.state,
-            to,
+            to: step.to,
             at,
-            resumes_to: pauses.then_some(session.state),
+            resumes_to: step.resumes_to,
             environment: session.environment.clone().map(|record| SessionEnvironment { state, ..record }),
             enforced: None,
             activity: Some(operation.row().name.to_owned()),
             entry,
         };
-        let moved = match self.store().session_move(change).await? {
-            // Somebody else paused or resumed it first.
-            Changed::Refused(now) if now.state == to => return Ok(now),
-            changed => self.changed(changed)?,
-        };
-        self.meters().moved(session.state, to);
-        let live = self.live().get_or_begin(&moved);
-        live.activity_stored(at);
-        live.publish();
-        Ok(moved)
+        let changed = self.store().session_move(change).await?;
+        if let Changed::Done(_) = &changed {
+            self.meters().moved(session.state, step.to);
+            permit.live().activity_stored(at);
+            permit.live().publish();
+        }
+        Ok(changed)
     }
 
     /// A guarded change as it came out: refused means that the session has ended or gone elsewhere meanwhile.
@@ -382,9 +453,19 @@ impl Engine {
                     end: Box::new(end.clone()),
                     captured: None,
                 },
-                None => {
-                    EngineError::refused(&session.id, session.state, tenure_session::Refusal::NotReady(session.state))
-                }
+                None => EngineError::refused(
+                    &session.id,
+                    session.state,
+                    match session.state {
+                        State::Paused => Refusal::Paused,
+                        State::Created
+                        | State::Initializing
+                        | State::Ready
+                        | State::Running
+                        | State::Terminated
+                        | State::Failed => Refusal::NotReady(session.state),
+                    },
+                ),
             }),
             Changed::Missing => Err(EngineError::Internal("a session vanished".to_owned())),
         }

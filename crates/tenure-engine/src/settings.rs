@@ -16,6 +16,8 @@ pub struct Settings {
     pub lease_default_heartbeat_interval_ms: u64,
     /// How long making an environment may take.
     pub init_timeout_ms: u64,
+    /// How long an environment may be silent after a start before it is ended.
+    pub recover_timeout_ms: u64,
     /// How long programs have between SIGTERM and SIGKILL at the end of a session.
     pub grace_ms: u64,
     /// How long a program may run where its request does not say.
@@ -43,6 +45,7 @@ impl Settings {
             lease_default_ttl_ms: 60_000,
             lease_default_heartbeat_interval_ms: 5_000,
             init_timeout_ms: 60_000,
+            recover_timeout_ms: 60_000,
             grace_ms: 5_000,
             exec_default_timeout_ms: 300_000,
             exec_output_cap_bytes: 64 << 20,

@@ -23,9 +23,18 @@ pub(crate) struct Turn {
 impl Waiting {
     /// Waits until no other request under this key is being answered.
     pub async fn turn(&self, user: &UserId, key: &str) -> Turn {
-        let key = (user.clone(), key.to_owned());
-        let lock = self.keys.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone();
-        Turn { keys: self.keys.clone(), key, guard: Some(lock.lock_owned().await) }
+        // There before it waits: who stops waiting leaves nothing in the table.
+        let mut turn = Turn { keys: self.keys.clone(), key: (user.clone(), key.to_owned()), guard: None };
+        let lock = turn.lock();
+        turn.guard = Some(lock.lock_owned().await);
+        turn
+    }
+}
+
+impl Turn {
+    fn lock(&self) -> Arc<tokio::sync::Mutex<()>> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.entry(self.key.clone()).or_default().clone()
     }
 }
 

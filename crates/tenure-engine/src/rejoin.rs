@@ -1,0 +1,74 @@
+//! Programs that were started before this start of the service, or before a pause: found again, or settled (EN-4, EN-10).
+
+use crate::ending::unseen;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::permit::Permit;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tenure_environment::Environment;
+use tenure_environment::protocol::ExecState;
+use tenure_session::{Operation, Session};
+use tenure_store::{ExecLedgerState, ExecRecord};
+
+impl Engine {
+    /// Asks an environment's agent for every program that the ledger does not know the end of. One that runs is followed from here on; the end of one
+    /// that ended meanwhile is the agent's to tell; one that the agent does not know was never started, since it forgets only what was written down.
+    pub(crate) async fn execs_find(
+        &self,
+        session: &Session,
+        environment: &Arc<dyn Environment>,
+    ) -> Result<(), EngineError> {
+        let unsettled = self.store().exec_unsettled(&session.id).await?;
+        let unknown: Vec<ExecRecord> =
+            unsettled.into_iter().filter(|exec| self.running().get(&exec.id).is_none()).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let states = environment.connect().await?.execs().await?;
+        let mut states: HashMap<String, ExecState> =
+            states.into_iter().map(|state| (state.exec_id.clone(), state)).collect();
+        for exec in unknown {
+            let state = states.remove(exec.id.as_str());
+            self.exec_find_again(session, environment, exec, state).await?;
+        }
+        Ok(())
+    }
+
+    async fn exec_find_again(
+        &self,
+        session: &Session,
+        environment: &Arc<dyn Environment>,
+        exec: ExecRecord,
+        state: Option<ExecState>,
+    ) -> Result<(), EngineError> {
+        match state {
+            None => {
+                let (stdout, stderr) = self.output_totals(&session.id, &exec.id).await;
+                let (state, why) = match exec.state {
+                    ExecLedgerState::Intended => (ExecLedgerState::Failed, "the service stopped before it was started"),
+                    _ => (ExecLedgerState::Unknown, "its end was not seen"),
+                };
+                let outcome = unseen(state, self.now(), why, stdout, stderr);
+                self.store().exec_settle(&exec.id, outcome, None).await?;
+            }
+            Some(ExecState { ended: Some(ended), .. }) => {
+                let outcome = self.outcome(&ended);
+                self.store().exec_settle(&exec.id, outcome, None).await?;
+                environment.connect().await?.forget(exec.id.as_str()).await?;
+            }
+            Some(ExecState { ended: None, .. }) => {
+                let attached = environment.connect().await?.attach(exec.id.as_str()).await?;
+                let Some(live) = self.live().get(&session.id) else { return Ok(()) };
+                let now = self.now();
+                // It goes on, whatever the limit says of new ones.
+                let slot = live.exec_begins(|_| Ok::<(), EngineError>(())).ok();
+                let (permit, _) = Permit::new(self.clone(), Operation::ExecRun, session.clone(), live);
+                let record =
+                    ExecRecord { state: ExecLedgerState::Started, started_at: exec.started_at.or(Some(now)), ..exec };
+                self.exec_follow(Arc::new(permit), slot, environment.clone(), record, attached);
+            }
+        }
+        Ok(())
+    }
+}
