@@ -3,4 +3,5 @@
 pub mod files;
 pub mod kernel;
 pub mod measure;
+pub mod memory;
 pub mod peer;

@@ -1,6 +1,7 @@
 //! Prints the benchmark tables, each with the public tools it compares with, measured in the same run.
 
 mod goal;
+mod http;
 mod side_by_side;
 mod tenure;
 
@@ -35,6 +36,9 @@ struct Arguments {
     /// The release binary whose `tenure run` is measured.
     #[arg(long, value_name = "PATH", default_value = "target/release/tenure")]
     tenure: PathBuf,
+    /// Serve one bare route that answers with so many bytes: what the API is compared with.
+    #[arg(long, hide = true, value_name = "BYTES")]
+    serve_bare: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,6 +55,8 @@ enum Wanted {
     Whole,
     /// What a thousand environments cost that do nothing.
     Idle,
+    /// The service: create, exec, fifty at once, a thousand idle sessions and the API's overhead, over HTTP.
+    Http,
     /// All of them.
     All,
 }
@@ -66,7 +72,7 @@ impl Wanted {
 
     fn has_peers(self) -> bool {
         match self {
-            Wanted::Create | Wanted::Exec | Wanted::Whole | Wanted::All => true,
+            Wanted::Create | Wanted::Exec | Wanted::Whole | Wanted::Http | Wanted::All => true,
             Wanted::Cycles | Wanted::Fifty | Wanted::Idle => false,
         }
     }
@@ -74,6 +80,9 @@ impl Wanted {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(answer) = arguments.serve_bare {
+        return http::serve_bare(answer);
+    }
     anyhow::ensure!(bench::kernel::is_root(), "the peers' limits and mounts need root");
     let work = tempfile::Builder::new().prefix("tenure-bench-").tempdir_in(HOME)?;
     bench::kernel::open_files_most().context("cannot raise the limit of open files")?;
@@ -109,6 +118,10 @@ fn print(wanted: Wanted, arguments: &Arguments, tenure: &Tenure, found: &mut Fou
         Wanted::Fifty => vec![crowd::fifty(tenure, effort)?],
         Wanted::Whole => vec![whole(&arguments.tenure, peers, effort, work)],
         Wanted::Idle => vec![idle::table(tenure, if arguments.quick { IDLE_QUICK } else { IDLE })?],
+        Wanted::Http => {
+            let idle = if arguments.quick { IDLE_QUICK } else { IDLE };
+            http::tables(&arguments.tenure, work, peers, effort, idle)?
+        }
         Wanted::All => Vec::new(),
     };
     if let Some(first) = tables.first_mut() {

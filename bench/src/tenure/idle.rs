@@ -1,13 +1,12 @@
 //! What environments cost that do nothing: memory and processor time of their agents, their keeper and this process.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Tenure, create, destroy};
 use crate::goal::verdict;
-use anyhow::Context as _;
 use bench::measure::Table;
+use bench::memory::{children_of, machine_free_kib, pss_kib, ticks};
 use tenure_environment::Environment;
 use tenure_linux::LinuxDriver;
 use tokio::task::JoinSet;
@@ -110,36 +109,4 @@ async fn all_down(environments: Vec<Arc<dyn Environment>>) -> anyhow::Result<()>
         tasks.join_all().await.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
     }
     Ok(())
-}
-
-/// Memory of a process, each page that others map too counted in part.
-fn pss_kib(pid: &str) -> anyhow::Result<u64> {
-    kib_in(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
-}
-
-fn machine_free_kib() -> anyhow::Result<u64> {
-    kib_in("/proc/meminfo", "MemAvailable:")
-}
-
-fn kib_in(path: &str, key: &str) -> anyhow::Result<u64> {
-    let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
-    let value = text.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("no {key} in {path}"))?;
-    Ok(value.trim().trim_end_matches(" kB").parse()?)
-}
-
-/// A field of `stat`, counted from the one after the name, which may hold anything.
-fn stat_field(pid: &str, index: usize) -> anyhow::Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid}"))?;
-    let field = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(index));
-    Ok(field.context("a stat of another form")?.parse()?)
-}
-
-/// Clock ticks spent in the program and in the kernel.
-fn ticks(pid: &str) -> anyhow::Result<u64> {
-    Ok(stat_field(pid, 11)? + stat_field(pid, 12)?)
-}
-
-fn children_of(parent: i32) -> anyhow::Result<Vec<i32>> {
-    let all = fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    Ok(all.filter(|pid| stat_field(&pid.to_string(), 1).is_ok_and(|ppid| ppid == parent as u64)).collect())
 }
