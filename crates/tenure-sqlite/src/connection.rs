@@ -33,6 +33,8 @@ impl Place {
         connection.pragma_update(None, "wal_autocheckpoint", 4096)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
         connection.pragma_update(None, "cache_size", -32_768)?;
+        // What a savepoint needs to be undone stays in memory. In a file, each change of a group writes every page that it touches once more.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
         connection.set_prepared_statement_cache_capacity(128);
         Ok(connection)
     }

@@ -86,6 +86,8 @@ impl<T: Send, F: Fn(&Writing<'_>) -> Result<T, Failure> + Send> Job for Task<T, 
 
 /// Why nothing of a batch was done.
 enum Undone {
+    /// It did not begin: another program holds the database, or it cannot be opened.
+    NotBegun(Failure),
     /// The transaction went away before its commit.
     Before(Failure),
     /// Its commit failed.
@@ -168,6 +170,7 @@ impl Writer {
     fn group(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         match self.attempt(&mut jobs) {
             Ok(outcomes) => answer(jobs, outcomes),
+            Err(Undone::NotBegun(failure)) => self.refuse(jobs, &failure),
             Err(Undone::AtCommit(failure)) if failure.is_io() => self.nobody_knows(jobs, &failure),
             Err(Undone::Before(failure) | Undone::AtCommit(failure)) => {
                 tracing::warn!(error = %failure, changes = jobs.len(), "a group of changes was undone; each is made alone");
@@ -182,11 +185,17 @@ impl Writer {
         match self.attempt(&mut jobs) {
             Ok(outcomes) => answer(jobs, outcomes),
             Err(Undone::AtCommit(failure)) if failure.is_io() => self.nobody_knows(jobs, &failure),
-            Err(Undone::Before(failure) | Undone::AtCommit(failure)) => {
-                self.recover_after(&failure);
-                answer(jobs, vec![Some(failure.answer())]);
+            Err(Undone::NotBegun(failure) | Undone::Before(failure) | Undone::AtCommit(failure)) => {
+                self.refuse(jobs, &failure);
             }
         }
+    }
+
+    /// Nothing was done, and to try again at once would help nobody.
+    fn refuse(&mut self, jobs: Vec<Box<dyn Job>>, failure: &Failure) {
+        tracing::error!(error = %failure, changes = jobs.len(), "the database does not take changes");
+        self.recover_after(failure);
+        jobs.into_iter().for_each(|job| job.failed(failure.answer()));
     }
 
     /// The file failed while a commit was made durable: it may be there after the next crash, or not. To make the changes again could make them twice.
@@ -198,7 +207,7 @@ impl Writer {
 
     /// One transaction. Says for each change why it failed by itself, or that the transaction was undone.
     fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Option<StoreError>>, Undone> {
-        let connection = self.connected().map_err(Undone::Before)?;
+        let connection = self.connected().map_err(Undone::NotBegun)?;
         let audited = Cell::new(false);
         let outcomes = transaction(connection, jobs, &audited);
         if !connection.is_autocommit() && outcomes.is_err() {
@@ -276,7 +285,7 @@ fn transaction(
 ) -> Result<Vec<Option<StoreError>>, Undone> {
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map_err(Failure::from);
     let before = Undone::Before;
-    run("BEGIN IMMEDIATE").map_err(before)?;
+    run("BEGIN IMMEDIATE").map_err(Undone::NotBegun)?;
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
         run("SAVEPOINT change").map_err(before)?;

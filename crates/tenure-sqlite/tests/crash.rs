@@ -168,6 +168,8 @@ async fn a_file_that_cannot_grow_loses_nothing_that_was_acknowledged() {
     assert!(child.wait().unwrap().success(), "{said}");
     let failed = said.lines().filter(|line| line.starts_with('-')).count();
     assert!(failed > 0, "it came to the wall: {said}");
+    let after = said.lines().skip_while(|line| !line.starts_with('-'));
+    assert!(after.filter(|line| line.starts_with('+')).count() > 0, "the log was emptied, and had room again: {said}");
     let acknowledged = acknowledged(&mut again_none(), said);
     assert!(acknowledged.len() > 10, "{acknowledged:?}");
     integrity(directory.path());
