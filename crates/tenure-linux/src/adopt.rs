@@ -16,12 +16,8 @@ use crate::keeper::{Held, KeeperClient, Life};
 use crate::process::{self, Identity};
 use std::sync::Arc;
 use std::time::Duration;
-use tenure_environment::{
-    Adopt, Adopted, AgentError, Environment, EnvironmentEnd, EnvironmentError, EnvironmentId, Generation,
-};
+use tenure_environment::{Adopt, Adopted, AgentError, Environment, EnvironmentError, EnvironmentId, Generation};
 
-/// How long the keeper may take to tell of an end that can be seen already: as long as the kernel takes to say how it was.
-const END_PATIENCE: Duration = Duration::from_secs(6);
 /// How long after a kill everything must be gone (TM-7).
 const CLEAN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -60,7 +56,7 @@ pub async fn adopt(keeper: &Arc<KeeperClient>, adopt: Adopt) -> Result<Adopted, 
     if let Some(end) = held.life.borrow().end() {
         return Ok(Adopted::Ended(end));
     }
-    let Some(environment) = LinuxEnvironment::of_held(adopt.id.clone(), held, keeper.clone())? else {
+    let Some(environment) = LinuxEnvironment::of_held(adopt.id.clone(), held, keeper.clone()) else {
         return Err(EnvironmentError::Unavailable("the keeper could not open its files".into()));
     };
     if let Some(found) = prove_process(held, &environment).await? {
@@ -78,7 +74,7 @@ async fn prove_process(held: &Held, environment: &LinuxEnvironment) -> Result<Op
     }
     if process::has_ended(environment.pidfd()) {
         // The keeper is about to say how.
-        return Ok(Some(Adopted::Ended(ended(environment).await)));
+        return Ok(Some(Adopted::Ended(environment.wait_end().await)));
     }
     let (pid, started) = (facts.berth.pid, facts.berth.started_ticks);
     match (process::pid_of(environment.pidfd()), process::identify(pid, started)) {
@@ -89,13 +85,9 @@ async fn prove_process(held: &Held, environment: &LinuxEnvironment) -> Result<Op
         }
         // It has ended just now.
         (Some(_) | None, Identity::Gone | Identity::Same(_)) | (None, Identity::Another(_)) => {
-            Ok(Some(Adopted::Ended(ended(environment).await)))
+            Ok(Some(Adopted::Ended(environment.wait_end().await)))
         }
     }
-}
-
-async fn ended(environment: &LinuxEnvironment) -> EnvironmentEnd {
-    tokio::time::timeout(END_PATIENCE, environment.wait_end()).await.unwrap_or(EnvironmentEnd::Unknown)
 }
 
 /// Asks the agent to prove itself, unless it is frozen.
@@ -123,7 +115,7 @@ async fn ask(
             }))
         }
         _ if environment.life().borrow().end().is_some() || process::has_ended(environment.pidfd()) => {
-            Ok(Adopted::Ended(ended(&environment).await))
+            Ok(Adopted::Ended(environment.wait_end().await))
         }
         _ => Ok(Adopted::Silent(Arc::new(environment))),
     }

@@ -1,8 +1,9 @@
 //! One environment, as its manager holds it.
 
 use crate::cgroup::Group;
-use crate::keeper::{Berth, Created, Held, KeeperClient, Life, SOCKET_NAME};
+use crate::keeper::{Berth, Created, Files, Held, KeeperClient, Life, SOCKET_NAME, watched};
 use crate::storage::{Volume, btrfs};
+use crate::sys::{self, Exit};
 use crate::transport::AgentStream;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use tokio::sync::watch;
 
 /// How long an agent that has nothing else to do may take to answer.
 const AGENT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a keeper may take to tell of an end that can be seen already: as long as the kernel takes to say how it was, and another keeper to start.
+const TOLD_PATIENCE: Duration = Duration::from_secs(6);
 /// How long after the kill everything must be gone (TM-7).
 const CLEAN_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -32,9 +35,8 @@ pub struct LinuxEnvironment {
     berth: Berth,
     keeper: Arc<KeeperClient>,
     life: watch::Receiver<Life>,
-    volume_dir: File,
-    /// Names the agent's process for as long as this lives.
-    pidfd: OwnedFd,
+    /// They name the agent's process and the volume for as long as this lives.
+    files: Files,
     /// The deadline that the agent has not been told yet, because it is frozen.
     untold_deadline: Mutex<Option<Option<u64>>>,
 }
@@ -74,8 +76,7 @@ impl Unbound {
             berth: self.created.berth,
             keeper: self.keeper,
             life: self.created.life,
-            volume_dir: self.created.volume_dir.into(),
-            pidfd: self.created.pidfd,
+            files: self.created.files,
             untold_deadline: Mutex::default(),
         };
         let binding = async {
@@ -112,14 +113,9 @@ impl Unbound {
 
 impl LinuxEnvironment {
     /// One that its keeper has, and that lives; nothing of it is proven yet.
-    pub fn of_held(
-        id: EnvironmentId,
-        held: &Held,
-        keeper: Arc<KeeperClient>,
-    ) -> Result<Option<LinuxEnvironment>, EnvironmentError> {
-        let (Some(pidfd), Some(volume_dir)) = (&held.pidfd, &held.volume_dir) else { return Ok(None) };
+    pub fn of_held(id: EnvironmentId, held: &Held, keeper: Arc<KeeperClient>) -> Option<LinuxEnvironment> {
         let generation = held.facts.bound.as_ref().map_or(Generation::UNBOUND, |bound| Generation(bound.generation));
-        Ok(Some(LinuxEnvironment {
+        Some(LinuxEnvironment {
             id,
             generation,
             grace_ms: held.facts.grace_ms,
@@ -127,10 +123,9 @@ impl LinuxEnvironment {
             berth: held.facts.berth.clone(),
             keeper,
             life: held.life.clone(),
-            volume_dir: volume_dir.try_clone()?.into(),
-            pidfd: pidfd.try_clone()?,
+            files: held.files.clone()?,
             untold_deadline: Mutex::default(),
-        }))
+        })
     }
 
     /// Whether it stands frozen.
@@ -140,7 +135,7 @@ impl LinuxEnvironment {
 
     /// The agent's process.
     pub fn pidfd(&self) -> &OwnedFd {
-        &self.pidfd
+        &self.files.pidfd
     }
 
     /// How far it is on its way out.
@@ -180,6 +175,20 @@ impl LinuxEnvironment {
         within(patience, connecting).await
     }
 
+    /// Ends it through its keeper or, where there is none, through its descriptor; what it leaves is then the next keeper's.
+    async fn kill(&self) -> Result<(), EnvironmentError> {
+        let Err(error) = self.keeper.kill(&self.berth.name).await else { return Ok(()) };
+        let (pidfd, group) = (self.files.pidfd.clone(), self.group().clone());
+        blocking(move || {
+            sys::pidfd_kill(&*pidfd)?;
+            // On version 1 a frozen process dies only when it is thawed.
+            let _ = group.thaw();
+            Ok(())
+        })
+        .await?;
+        Err(error.into())
+    }
+
     async fn tell_keeper(&self, deadline_boot_ms: Option<u64>) -> Result<(), EnvironmentError> {
         Ok(self.keeper.deadline(&self.berth.name, deadline_boot_ms, self.grace_ms).await?)
     }
@@ -190,6 +199,10 @@ impl LinuxEnvironment {
 
     fn volume(&self) -> &Volume {
         &self.berth.volume
+    }
+
+    fn volume_dir(&self) -> std::io::Result<File> {
+        Ok(self.files.volume_dir.try_clone()?.into())
     }
 
     /// Where it is on the host, for tests and for people.
@@ -239,7 +252,7 @@ impl Environment for LinuxEnvironment {
         }
         let mut seen = self.group().observe();
         if self.volume().limited {
-            let (used, limit) = btrfs::usage(&self.volume_dir)?;
+            let (used, limit) = btrfs::usage(&self.volume_dir()?)?;
             (seen.disk_bytes, seen.disk_limit_bytes) = (Some(used), limit);
         }
         Ok(seen)
@@ -260,7 +273,7 @@ impl Environment for LinuxEnvironment {
         limits.validate()?;
         self.group().set_limits(limits)?;
         if self.volume().limited {
-            btrfs::set_limit(&self.volume_dir, limits.disk_bytes)?;
+            btrfs::set_limit(&self.volume_dir()?, limits.disk_bytes)?;
         }
         Ok(())
     }
@@ -277,8 +290,24 @@ impl Environment for LinuxEnvironment {
 
     async fn wait_end(&self) -> EnvironmentEnd {
         let mut life = self.life.clone();
-        let end = life.wait_for(|life| life.end().is_some()).await.ok().and_then(|life| life.end());
-        end.unwrap_or(EnvironmentEnd::Unknown)
+        let mut told = async || life.wait_for(|life| life.end().is_some()).await.ok().and_then(|life| life.end());
+        let Ok(dead) = self.files.pidfd.try_clone().and_then(watched) else {
+            return told().await.unwrap_or(EnvironmentEnd::Unknown);
+        };
+        tokio::select! {
+            biased;
+            end = told() => return end.unwrap_or(EnvironmentEnd::Unknown),
+            _ = dead.readable() => {}
+        }
+        // The keeper says how it was; it may be gone, or just being replaced.
+        let told = tokio::time::timeout(TOLD_PATIENCE, told()).await.ok().flatten();
+        told.filter(|end| *end != EnvironmentEnd::Unknown).unwrap_or_else(|| {
+            match sys::pidfd_exit(&*self.files.pidfd) {
+                Exit::Exited(code) => EnvironmentEnd::Exited(code),
+                Exit::Killed(signal) => EnvironmentEnd::Killed(signal),
+                Exit::NotYet | Exit::CannotTell => EnvironmentEnd::Unknown,
+            }
+        })
     }
 
     async fn destroy(&self, grace: Duration) -> Result<EnvironmentEnd, EnvironmentError> {
@@ -292,7 +321,7 @@ impl Environment for LinuxEnvironment {
             }
         }
         if self.life.borrow().end().is_none() {
-            self.keeper.kill(&self.berth.name).await?;
+            self.kill().await?;
         }
         match self.until(CLEAN_PATIENCE, |life| matches!(life, Life::Cleaned(..))).await? {
             Life::Cleaned(_, Some(problem)) => Err(EnvironmentError::Unavailable(format!("left over: {problem}"))),

@@ -1,6 +1,8 @@
 //! Environments that outlive their manager, their keeper, or both: who takes them over, with which proof, and what is known of what happened meanwhile.
 #![allow(clippy::unwrap_used, reason = "these are tests: a panic is how one fails")]
 
+#[path = "adoption/chaos.rs"]
+mod chaos;
 mod ground;
 #[path = "adoption/host.rs"]
 mod host;
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
     trials.extend(keeper_dies::tests());
     trials.extend(proof::tests());
     trials.extend(versions::tests());
+    trials.extend(chaos::tests());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

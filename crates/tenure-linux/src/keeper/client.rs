@@ -58,6 +58,8 @@ struct State {
     binding: HashMap<u64, oneshot::Sender<Option<String>>>,
     listing: HashMap<u64, oneshot::Sender<()>>,
     lives: HashMap<String, watch::Sender<Life>>,
+    /// The descriptors of what lives: once for each, however often it is told.
+    files: HashMap<String, Files>,
     /// What the keeper told last of all bound environments, and what it is telling now.
     held: Vec<Arc<Held>>,
     telling: Vec<Arc<Held>>,
@@ -65,15 +67,30 @@ struct State {
     doubtful: HashSet<String>,
 }
 
+/// What names a living environment, for as long as anybody holds it.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// Its agent's process descriptor.
+    pub pidfd: Arc<OwnedFd>,
+    /// Its volume's directory.
+    pub volume_dir: Arc<OwnedFd>,
+}
+
+impl Files {
+    /// As they come with an answer; none where it brings none.
+    fn of(files: Vec<OwnedFd>) -> Option<Files> {
+        let [pidfd, volume_dir] = <[OwnedFd; 2]>::try_from(files).ok()?;
+        Some(Files { pidfd: Arc::new(pidfd), volume_dir: Arc::new(volume_dir) })
+    }
+}
+
 /// A new environment.
 #[derive(Debug)]
 pub struct Created {
     /// Where it is.
     pub berth: Berth,
-    /// Its agent's process descriptor.
-    pub pidfd: OwnedFd,
-    /// Its volume's directory.
-    pub volume_dir: OwnedFd,
+    /// Its descriptors.
+    pub files: Files,
     /// How far it is on its way out.
     pub life: watch::Receiver<Life>,
 }
@@ -83,10 +100,8 @@ pub struct Created {
 pub struct Held {
     /// What is known of it.
     pub facts: Facts,
-    /// Its agent's process descriptor, where it lives.
-    pub pidfd: Option<OwnedFd>,
-    /// Its volume's directory, where it lives.
-    pub volume_dir: Option<OwnedFd>,
+    /// Its descriptors, where it lives.
+    pub files: Option<Files>,
     /// How far it is on its way out.
     pub life: watch::Receiver<Life>,
 }
@@ -307,9 +322,8 @@ impl Shared {
 }
 
 impl State {
-    /// The keeper is gone for good: nobody will hear more of what was under way.
+    /// The keeper is gone for good, and its environments with it: nobody will hear more of what was under way.
     fn abandon(&mut self) {
-        self.abandon_requests();
         for (_, life) in self.lives.drain() {
             life.send_if_modified(|life| {
                 let alive = *life == Life::Alive;
@@ -341,6 +355,7 @@ impl State {
     }
 
     fn cleaned(&mut self, berth: &str, problem: Option<String>) {
+        self.files.remove(berth);
         if let Some(life) = self.lives.remove(berth) {
             let end = life.borrow().end().unwrap_or(EnvironmentEnd::Unknown);
             life.send_replace(Life::Cleaned(end, problem));
@@ -359,8 +374,12 @@ impl State {
         if let Some(end) = end {
             self.ended(&berth, end);
         }
-        let mut files = files.into_iter();
-        self.telling.push(Arc::new(Held { facts, pidfd: files.next(), volume_dir: files.next(), life }));
+        let files = match (self.files.get(&berth), Files::of(files)) {
+            (Some(known), _) => Some(known.clone()),
+            (None, Some(told)) => Some(self.files.entry(berth).or_insert(told).clone()),
+            (None, None) => None,
+        };
+        self.telling.push(Arc::new(Held { facts, files, life }));
     }
 
     fn listed(&mut self, request: u64) {
@@ -377,9 +396,14 @@ impl State {
 
 fn register(socket: OwnedFd) -> io::Result<Socket> {
     rustix::io::ioctl_fionbio(&socket, true)?;
+    watched(socket).map(Arc::new)
+}
+
+/// Lets the runtime wait for a descriptor.
+pub fn watched(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     #[allow(unsafe_code)]
     // SAFETY: the descriptor is owned by what is registered and stays the same until that is dropped.
-    Ok(Arc::new(unsafe { AsyncFd::register(socket) }?))
+    Ok(unsafe { AsyncFd::register(file) }?)
 }
 
 async fn answer<T>(receiver: oneshot::Receiver<T>) -> io::Result<T> {
@@ -392,8 +416,8 @@ async fn answer<T>(receiver: oneshot::Receiver<T>) -> io::Result<T> {
 
 /// Hears one keeper after another, until there is none to be had or needed.
 async fn listen(shared: Arc<Shared>, mut socket: Socket, spare: Option<Arc<Spare>>) {
+    let mut quit = false;
     loop {
-        let mut quit = false;
         while let Ok(Some((answer, files))) = receive(&socket).await {
             quit |= matches!(answer, Answer::Bye | Answer::Unable(_));
             hear(&shared, answer, files);
@@ -412,7 +436,11 @@ async fn listen(shared: Arc<Shared>, mut socket: Socket, spare: Option<Arc<Spare
         // Should it not hear this, it is replaced as well.
         let _ = shared.send(&Request::List { request }, &[]).await;
     }
-    shared.lock().abandon();
+    shared.lock().abandon_requests();
+    if spare.is_none() || quit {
+        // Otherwise they live, and each is watched by its own descriptor.
+        shared.lock().abandon();
+    }
     shared.gone.send_replace(true);
 }
 
@@ -449,10 +477,11 @@ fn hear(shared: &Shared, answer: Answer, files: Vec<OwnedFd>) {
         Answer::Unable(why) => shared.host.send_replace(Some(Err(why))).map_or((), drop),
         Answer::Created { request, berth } => {
             let (sender, life) = watch::channel(Life::Alive);
-            let Ok([pidfd, volume_dir]) = <[OwnedFd; 2]>::try_from(files) else { return };
+            let Some(files) = Files::of(files) else { return };
             state.lives.insert(berth.name.clone(), sender);
+            state.files.insert(berth.name.clone(), files.clone());
             if let Some(waiting) = state.creating.remove(&request) {
-                let _ = waiting.send(Ok(Created { berth: *berth, pidfd, volume_dir, life }));
+                let _ = waiting.send(Ok(Created { berth: *berth, files, life }));
             }
         }
         Answer::Failed { request, why } => {

@@ -120,7 +120,8 @@ impl Keeper {
     }
 
     pub(super) fn kill(&mut self, name: &str) {
-        if let Some(agent) = self.places.get_mut(name).and_then(Place::agent_mut) {
+        if let Some(agent) = self.places.get_mut(name).and_then(Place::process_mut) {
+            // Whoever kills does not wait to hear what killed it.
             agent.killed = true;
             let _ = sys::pidfd_kill(&agent.pidfd);
             // On version 1 a frozen process dies only when it is thawed.

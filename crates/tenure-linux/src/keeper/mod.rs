@@ -36,7 +36,7 @@ mod wire;
 
 pub use crate::walls::order::Order;
 pub use berth::{Berth, SOCKET_NAME};
-pub use client::{Created, Held, KeeperClient, Life};
+pub use client::{Created, Files, Held, KeeperClient, Life, watched};
 pub use facts::{Bound, End, Facts};
 pub use start::{KeeperProcess, Settings, start};
 pub use wire::Host;

@@ -67,15 +67,11 @@ impl Place {
         }
     }
 
-    /// As [`Place::agent`], to change it.
-    pub fn agent_mut(&mut self) -> Option<&mut Agent> {
+    /// As [`Place::process`], to change it.
+    pub fn process_mut(&mut self) -> Option<&mut Agent> {
         match self {
-            Place::Starting { agent, .. } | Place::Live { agent } => Some(agent),
-            Place::Preparing(_)
-            | Place::Ready(_)
-            | Place::Building { .. }
-            | Place::Fading { .. }
-            | Place::Cleaning(_) => None,
+            Place::Starting { agent, .. } | Place::Live { agent } | Place::Fading { agent, .. } => Some(agent),
+            Place::Preparing(_) | Place::Ready(_) | Place::Building { .. } | Place::Cleaning(_) => None,
         }
     }
 

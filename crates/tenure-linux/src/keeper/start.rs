@@ -196,6 +196,10 @@ pub fn leave_everything(kept: &[i32]) -> io::Result<()> {
         sys::dup_to(&null, stream)?;
     }
     drop(null);
+    // Each environment takes some descriptors of its keeper's.
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let all = rustix::process::Rlimit { current: files.maximum, ..files };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, all);
     Ok(sys::close_all_but(kept)?)
 }
 

@@ -200,17 +200,23 @@ impl Manager {
         manager
     }
 
-    /// Tells it something; answers with what it says, errors included.
+    pub fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Tells it something; answers with what it says, errors included, and with nothing where it is dead.
     pub fn tell(&mut self, what: Value) -> Value {
-        writeln!(self.stdin, "{what}").unwrap();
-        self.hear()
+        match writeln!(self.stdin, "{what}") {
+            Ok(()) => self.hear(),
+            Err(_) => Value::Null,
+        }
     }
 
     /// Tells it something that must go well.
     #[track_caller]
     pub fn ask(&mut self, what: Value) -> Value {
         let answer = self.tell(what.clone());
-        assert!(answer.get("error").is_none(), "{what}: {answer}");
+        assert!(answer.is_object() && answer.get("error").is_none(), "{what}: {answer}");
         answer
     }
 
@@ -247,6 +253,16 @@ impl Manager {
     pub fn kill(mut self) {
         let group = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        self.wait();
+    }
+
+    /// As [`Manager::kill`], also where somebody has done it already.
+    pub fn kill_if_alive(mut self) {
+        let _ = self.child.kill();
+        self.wait();
+    }
+
+    fn wait(&mut self) {
         self.child.wait().unwrap();
         let mut rest = String::new();
         std::io::Read::read_to_string(&mut self.stdout, &mut rest).unwrap();
