@@ -82,7 +82,8 @@ mod tests {
     /// AU-2
     #[test]
     fn only_the_services_own_names_are_answered() {
-        let hosts = Hosts::new(vec!["Tenure.example".to_owned()], vec!["10.0.0.7".parse().unwrap()], Some("pre.example"));
+        let hosts =
+            Hosts::new(vec!["Tenure.example".to_owned()], vec!["10.0.0.7".parse().unwrap()], Some("pre.example"));
         check(&hosts, "localhost:7070", true);
         check(&hosts, "127.0.0.1", true);
         check(&hosts, "[::1]:7070", true);

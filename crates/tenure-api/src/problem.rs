@@ -2,10 +2,11 @@
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::any::Any;
 use tenure_engine::{Captured, Code, EngineError};
 use tenure_session::{End, Failure, Lookup, SessionId, State, Timestamp};
 
@@ -53,6 +54,18 @@ impl Problem {
         Problem::new(Code::RouteNotFound, "there is no such route")
     }
 
+    /// A handler panicked: a bug.
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Problem {
+        let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
+        let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        EngineError::Internal(format!("panicked: {said}")).into()
+    }
+
+    /// What happened, for the caller.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// Its code.
     pub fn code(&self) -> Code {
         self.code
@@ -84,7 +97,7 @@ impl Problem {
         serde_json::to_vec(&fixed).unwrap_or_default()
     }
 
-    /// The answer, with `request_id` in it where the log says more than the caller is told.
+    /// The answer.
     pub(crate) fn answer(&self) -> Response {
         let mut response = Response::new(Body::from(self.body()));
         *response.status_mut() = self.status();
@@ -97,13 +110,6 @@ impl Problem {
             }
             429 | 503 => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            405 => {
-                if let Some(allow) = self.more.get("allow").and_then(Value::as_str)
-                    && let Ok(allow) = HeaderValue::from_str(allow)
-                {
-                    headers.insert(ALLOW, allow);
-                }
             }
             _ => {}
         }
@@ -138,8 +144,10 @@ impl From<EngineError> for Problem {
         let problem = Problem { chain, ..Problem::new(error.code(), error.to_string()) };
         match error {
             EngineError::Invalid { missing, invalid } => {
-                let invalid: Vec<_> =
-                    invalid.into_iter().map(|field| json!({ "field": field.field, "problem": field.problem })).collect();
+                let invalid: Vec<_> = invalid
+                    .into_iter()
+                    .map(|field| json!({ "field": field.field, "problem": field.problem }))
+                    .collect();
                 problem.with("missing_fields", missing).with("invalid_fields", invalid)
             }
             EngineError::NoSession { id, lookup } => problem.with("session_id", id).with("reason", lookup_word(lookup)),

@@ -3,10 +3,14 @@
 use crate::host::Hosts;
 use crate::jwt::Jwt;
 use crate::meters::HttpMeters;
+use crate::pass::RequestIds;
 use crate::ticket::Tickets;
+use ed25519_dalek::VerifyingKey;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use tenure_digest::Sha256Digest;
-use tenure_engine::Engine;
+use tenure_engine::{Engine, SignedHead};
 use tokio_util::sync::CancellationToken;
 
 /// What a door is made of.
@@ -27,6 +31,28 @@ pub struct DoorParts {
     pub meters: HttpMeters,
     /// A secret that reads metrics and nothing else, for whoever collects them.
     pub metrics_token: Option<String>,
+    /// What the audit is checked against.
+    pub audit: AuditProof,
+    /// Where uploaded archives are kept while a template is made of them.
+    pub upload_dir: PathBuf,
+}
+
+/// What the audit is checked against, from outside the store.
+#[derive(Clone)]
+pub struct AuditProof {
+    /// The public key that heads are signed with; without one signatures are not looked at.
+    pub key: Option<VerifyingKey>,
+    /// Reads the heads that were written outside the store. May block.
+    pub heads: Arc<HeadsReader>,
+}
+
+/// Reads the heads that were written outside the store; or says, for the operator, why it cannot.
+pub type HeadsReader = dyn Fn() -> Result<Vec<SignedHead>, String> + Send + Sync;
+
+impl Default for AuditProof {
+    fn default() -> AuditProof {
+        AuditProof { key: None, heads: Arc::new(|| Ok(Vec::new())) }
+    }
 }
 
 /// How previews are reached from outside.
@@ -54,6 +80,9 @@ pub struct DoorState {
     pub closing: CancellationToken,
     pub(crate) hosts: Hosts,
     pub(crate) meters: HttpMeters,
+    pub(crate) request_ids: RequestIds,
+    pub(crate) audit: AuditProof,
+    pub(crate) upload_dir: PathBuf,
     pub(crate) metrics_token: Option<Sha256Digest>,
 }
 
@@ -69,6 +98,9 @@ impl DoorState {
             closing: CancellationToken::new(),
             hosts,
             meters: parts.meters,
+            request_ids: RequestIds::new(),
+            audit: parts.audit,
+            upload_dir: parts.upload_dir,
             metrics_token: parts.metrics_token.map(|token| tenure_digest::digest_bytes(token.as_bytes())),
         }
     }

@@ -1,0 +1,4 @@
+//! x
+pub(crate) fn document_json() -> &'static [u8] {
+    b""
+}
