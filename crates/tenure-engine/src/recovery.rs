@@ -91,15 +91,17 @@ impl Recovery {
     /// Looks after everything. What cannot be found out now is said in the log, and stays as it is until the next start.
     pub async fn run(self) -> Recovered {
         let Recovery { engine, unfinished, found } = self;
-        let owned: HashSet<&str> = unfinished
+        let owned: HashSet<String> = unfinished
             .iter()
             .filter_map(|session| session.environment.as_ref())
-            .map(|record| record.id.as_str())
+            .map(|record| record.id.to_string())
             .collect();
-        let orphans: Vec<&EnvironmentId> = found.iter().filter(|id| !owned.contains(id.as_str())).collect();
         let mut recovered = Recovered::default();
-        let looks = stream::iter(&unfinished).map(|session| engine.look_at(session)).buffer_unordered(TOGETHER);
-        let mut looks = std::pin::pin!(looks);
+        let looks = stream::iter(unfinished).map(|session| {
+            let engine = engine.clone();
+            async move { engine.look_at(&session).await }
+        });
+        let mut looks = std::pin::pin!(looks.buffer_unordered(TOGETHER));
         while let Some(outcome) = looks.next().await {
             match outcome {
                 Outcome::Alive => recovered.alive += 1,
@@ -108,7 +110,7 @@ impl Recovery {
                 Outcome::Tidied => recovered.tidied += 1,
             }
         }
-        for orphan in orphans {
+        for orphan in found.iter().filter(|id| !owned.contains(id.as_str())) {
             tracing::warn!(environment = %orphan, "an environment of nobody is taken down");
             match engine.driver().discard(orphan).await {
                 Ok(()) => recovered.orphans += 1,

@@ -1,5 +1,7 @@
 //! The `tenure` command: reads the command line, starts what the command needs, and turns its outcome into an exit code.
 
+mod cli;
+mod client;
 mod command;
 mod config;
 mod data_dir;
@@ -7,60 +9,18 @@ mod failure;
 mod surroundings;
 mod terminal;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use cli::{Cli, Command, Global};
+use client::Reach;
+use command::contract;
+use command::show::Show;
+use command::template_remote::is_served;
 use config::{Config, Flag, Flags, Sources};
 use failure::Failure;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use surroundings::Surroundings;
-
-/// The heading of what every command takes.
-const GLOBAL: &str = "Global options";
-
-/// Runs durable, isolated sessions.
-#[derive(Debug, Parser)]
-#[command(name = "tenure", version, arg_required_else_help = true, max_term_width = 100)]
-struct Cli {
-    #[command(flatten)]
-    global: Global,
-
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// What every command takes.
-#[derive(Debug, Clone, clap::Args)]
-struct Global {
-    /// The configuration [env: TENURE_CONFIG] [default: /etc/tenure/tenure.toml as root, else
-    /// tenure/tenure.toml in the XDG configuration directory]
-    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
-    config: Option<PathBuf>,
-
-    /// Where everything is kept [env: TENURE_DATA_DIR] [default: /var/lib/tenure as root, else the
-    /// XDG state directory]
-    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
-    data_dir: Option<PathBuf>,
-
-    /// Print JSON for programs instead of text for people
-    #[arg(long, global = true, help_heading = GLOBAL)]
-    json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run a program in an environment of its own, which is gone afterwards
-    Run(command::run::Args),
-    /// Say which walls and limits this host can give, and what to do where one is missing
-    Doctor,
-    /// Add, list, show and remove templates: the roots that environments are made from
-    #[command(subcommand)]
-    Template(command::template::Command),
-    /// Check the configuration, or show it and where each value was written
-    #[command(subcommand)]
-    Config(command::config::Command),
-    /// Print a completion script for a shell
-    Completions(command::completions::Args),
-}
 
 /// What every command on this host is given.
 struct Context {
@@ -73,32 +33,84 @@ struct Context {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let words = words(std::env::args_os());
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(error) => return failure::usage(&error, &std::env::args().skip(1).collect::<Vec<_>>(), false),
+        Err(error) => {
+            let words: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            return failure::usage(&error, &words, cli::is_contract(&words));
+        }
     };
-    let json = cli.global.json;
-    let for_run = matches!(cli.command, Command::Run(_));
+    let json = cli.global.json || cli.command.is_contract();
+    let for_run = matches!(cli.command, Command::Run(_) | Command::Exec(_));
     match run(cli, &Surroundings::look()) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(json, for_run),
     }
 }
 
+/// The command line. Called by the name of a contract, that is the subcommand.
+fn words(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = given.collect();
+    let name = words.first().and_then(|first| Path::new(first).file_name()?.to_str().map(str::to_owned));
+    if let Some(name) = name.filter(|name| contract::NAMES.contains(&name.as_str())) {
+        words.splice(..1, ["tenure".into(), name.clone().into()]);
+        if name == "audit" {
+            words.insert(1, "--json".into());
+        }
+    }
+    words
+}
+
 fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Failure> {
     let global = &cli.global;
     let here = |flags: &Flags| context(global, surroundings, flags);
     let plain = || here(&Flags::default());
+    let reach = || reach(global, surroundings);
+    let client = || reach().client();
+    let show = Show { json: global.json };
     match cli.command {
         Command::Run(args) => command::run::run(&plain()?, args),
         Command::Doctor => command::doctor::run(&plain()?),
-        Command::Template(command) => command::template::run(&plain()?, command),
         Command::Config(command) => {
             let sources = sources(global, surroundings, command.flags());
             command::config::run(&sources, &command, global.json)
         }
         Command::Completions(args) => command::completions::run(&args),
+        Command::Template(command) => {
+            let named = global.url.is_some() || surroundings.variable("TENURE_URL").is_some();
+            let context = if named { None } else { Some(plain()?) };
+            match context.filter(|context| !is_served(&context.data_dir)) {
+                Some(context) => command::template::run(&context, command),
+                None => wait(command::template_remote::run(&client()?, show, command)),
+            }
+        }
+        Command::Session(command) => wait(command::session::run(&client()?, show, command)),
+        Command::Exec(args) => wait(command::exec::run(&client()?, show, args)),
+        Command::Execs(command) => wait(command::execs::run(&client()?, show, command)),
+        Command::File(command) => wait(command::file::run(&client()?, show, command)),
+        Command::Preview(command) => wait(command::preview::run(&client()?, show, command)),
+        Command::Key(command) => wait(command::key::run(&client()?, show, command)),
+        Command::Audit(command) => match command.offline() {
+            Some(args) => command::audit::verify_file(show, args),
+            None => wait(command::audit::run(&client()?, show, command)),
+        },
+        Command::SessionIdentity(command) => contract::session_identity(&command),
+        Command::FailureClassification(command) => contract::failure_classification(&command),
+        Command::SessionLifecycle(command) => wait(contract::session_lifecycle(client, &command)),
+        Command::ExecutionEnvironment(command) => wait(contract::execution_environment(client, &command)),
+        Command::EnvironmentAccess(command) => wait(contract::environment_access(client, &command)),
+        Command::SessionStatus(command) => wait(contract::session_status(client, &command)),
     }
+}
+
+/// Waits for what a server is asked.
+fn wait(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = command::runtime()?;
+    let outcome = runtime.block_on(work);
+    // Standard input may be waited for still; nobody waits for that.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Where settings can be written.
@@ -121,4 +133,16 @@ fn sources(global: &Global, surroundings: &Surroundings, flags: &Flags) -> Sourc
 fn context(global: &Global, surroundings: &Surroundings, flags: &Flags) -> Result<Context, Failure> {
     let config = sources(global, surroundings, flags).resolve()?;
     Ok(Context { data_dir: data_dir::open(&config.data_dir)?, json: global.json, config })
+}
+
+/// Which server is meant.
+fn reach(global: &Global, surroundings: &Surroundings) -> Reach {
+    let variable = |name: &str| surroundings.variable(name).map(str::to_owned);
+    Reach {
+        url: global.url.clone().or_else(|| variable("TENURE_URL")),
+        api_key: variable("TENURE_API_KEY"),
+        lease_token: global.lease_token.clone().or_else(|| variable("TENURE_LEASE_TOKEN")),
+        sources: sources(global, surroundings, &Flags::default()),
+        verbose: global.verbose,
+    }
 }

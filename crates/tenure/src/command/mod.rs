@@ -1,13 +1,25 @@
 //! One file per command.
 
+pub mod audit;
 pub mod completions;
 pub mod config;
+pub mod contract;
 pub mod doctor;
+pub mod exec;
+mod exec_input;
+pub mod execs;
+pub mod file;
+pub mod key;
+pub mod preview;
 pub mod run;
 mod run_files;
 mod run_stdio;
+pub mod session;
+mod session_create;
+pub mod show;
 mod table;
 pub mod template;
+pub mod template_remote;
 
 use crate::failure::Failure;
 use std::io::Write;
@@ -21,6 +33,6 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// A runtime for one command. Keepers are forked before, since it may start threads.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
