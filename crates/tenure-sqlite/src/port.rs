@@ -99,6 +99,22 @@ impl Store for SqliteStore {
         self.list(session::count).await
     }
 
+    async fn lease_take(&self, change: LeaseTaking) -> Result<Changed, StoreError> {
+        self.change(move |writing| session::take(writing, &change)).await
+    }
+
+    async fn lease_renew(&self, beat: LeaseBeat) -> Result<LeaseRenewed, StoreError> {
+        self.change(move |writing| session::renew(writing, &beat)).await
+    }
+
+    async fn lease_release(&self, change: LeaseGivingUp) -> Result<Changed, StoreError> {
+        self.change(move |writing| session::release(writing, &change)).await
+    }
+
+    async fn sessions_shift(&self, shift: SessionsShift) -> Result<u64, StoreError> {
+        self.change(move |writing| session::shift(writing, &shift)).await
+    }
+
     async fn exec_intend(&self, intent: ExecIntent) -> Result<ExecIntended, StoreError> {
         self.change(move |writing| exec::intend(writing, &intent)).await
     }

@@ -11,7 +11,7 @@ use tenure_store::{
 };
 
 /// Reads, decides, writes, and says what became of it. `decide` says no by `None`; otherwise it hands back the entries of the change.
-fn change(
+pub(super) fn change(
     writing: &Writing<'_>,
     id: &SessionId,
     at: Timestamp,

@@ -2,11 +2,13 @@
 
 mod change;
 mod create;
+mod lease;
 mod list;
 mod record;
 
 pub(crate) use change::{attach, delete, end, environment, extend, move_to, start_running, undelete, was_worked_in};
 pub(crate) use create::create;
+pub(crate) use lease::{release, renew, shift, take};
 pub(crate) use list::{count, due, list, refresh, unfinished};
 #[cfg(test)]
 pub(crate) use list::{due_query, unfinished_query};
