@@ -49,16 +49,18 @@ impl Keeper {
         self.serve_waiting();
     }
 
-    fn built(&mut self, name: &str, stem: Side, order: Ordered, child: Option<OwnedFd>) -> Option<Place> {
+    fn built(&mut self, name: &str, stem: Side, mut order: Ordered, child: Option<OwnedFd>) -> Option<Place> {
         let (heard, child) = match (wire::receive::<Built>(&stem.socket), child) {
             (Ok(Some((Built::Cloned, mut files))), None) => {
                 return Some(Place::Building { stem, order, child: files.pop() });
             }
             (Ok(Some((Built::Started { berth }, files))), Some(pidfd)) => {
-                let facts = Facts::new(*berth, order.key, order.grace_ms);
+                let held = std::mem::take(&mut order.held);
+                let facts = Facts::new(*berth, order.key, order.grace_ms, &held);
                 match (<[OwnedFd; 2]>::try_from(files), facts) {
                     (Ok([control, volume_dir]), Ok(facts)) => {
-                        let agent = Agent { facts: Box::new(facts), pidfd, control: Some(control), killed: false };
+                        let agent =
+                            Agent { facts: Box::new(facts), pidfd, control: Some(control), _held: held, killed: false };
                         return Some(Place::Starting { stem, order, agent, volume_dir });
                     }
                     _ => (Ok(None), Some(pidfd)),

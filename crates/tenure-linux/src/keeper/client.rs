@@ -27,6 +27,8 @@ const REPLACE_PATIENCE: Duration = Duration::from_secs(15);
 const REPLACE_AGAIN: Duration = Duration::from_millis(500);
 /// How long a keeper may take to answer what it knows without looking.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+/// How many keepers may die over the same question.
+const LIST_TRIES: usize = 3;
 /// The first version in which environments outlive their manager.
 const LASTING_VERSION: u32 = 2;
 
@@ -194,6 +196,17 @@ impl KeeperClient {
     /// All bound environments there are, as the keeper knows them now.
     pub async fn list(&self) -> io::Result<Vec<Arc<Held>>> {
         self.check_version()?;
+        for _ in 1..LIST_TRIES {
+            match self.list_once().await {
+                // It died over it; the next one knows as well.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                result => return result,
+            }
+        }
+        self.list_once().await
+    }
+
+    async fn list_once(&self) -> io::Result<Vec<Arc<Held>>> {
         let request = self.number();
         let (sender, receiver) = oneshot::channel();
         self.lock().listing.insert(request, sender);

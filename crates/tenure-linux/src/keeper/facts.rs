@@ -3,7 +3,7 @@
 //! ```text
 //! <instance>/facts/<berth>       mode 0600, JSON, at most FACTS_MAX bytes:
 //!   { "format": 1, "boot_id", "berth": {pid, started_ticks, group, volume, socket_dir, …}, "key",
-//!     "bound": {environment, generation}, "grace_ms", "deadline_boot_ms", "end": {exit_code, signal}, "evidence" }
+//!     "bound": {environment, generation}, "locks", "grace_ms", "deadline_boot_ms", "end": {exit_code, signal}, "evidence" }
 //! ```
 //!
 //! The keeper has them in its memory; a lasting one's are in files as well, so that another keeper can go on where it was killed. A file is written when
@@ -16,6 +16,7 @@ use crate::process;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use tenure_environment::EnvironmentEnd;
@@ -40,6 +41,9 @@ pub struct Facts {
     /// Whose it is; one that is nobody's yet outlives no manager.
     #[serde(default)]
     pub bound: Option<Bound>,
+    /// The files whose shared locks keep what it stands on, its template say.
+    #[serde(default)]
+    pub locks: Vec<PathBuf>,
     /// How long its agent takes about its end.
     #[serde(default)]
     pub grace_ms: u64,
@@ -84,8 +88,10 @@ impl From<End> for EnvironmentEnd {
 
 impl Facts {
     /// Of an environment that has just been made and belongs to nobody.
-    pub fn new(berth: Berth, key: Key, grace_ms: u64) -> io::Result<Facts> {
+    pub fn new(berth: Berth, key: Key, grace_ms: u64, held: &[OwnedFd]) -> io::Result<Facts> {
+        let path_of = |lock: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", lock.as_raw_fd()));
         Ok(Facts {
+            locks: held.iter().map(path_of).collect::<io::Result<_>>()?,
             format: FORMAT,
             boot_id: process::boot_id()?,
             berth,
@@ -96,6 +102,16 @@ impl Facts {
             end: None,
             evidence: None,
         })
+    }
+
+    /// Takes its locks anew, which went with the keeper before. What was removed meanwhile cannot be held.
+    pub fn hold_again(&self) -> Vec<OwnedFd> {
+        let hold = |path: &PathBuf| {
+            let lock = std::fs::File::open(path).ok()?;
+            rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockShared).ok()?;
+            Some(lock.into())
+        };
+        self.locks.iter().filter_map(hold).collect()
     }
 }
 

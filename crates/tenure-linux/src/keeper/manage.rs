@@ -8,7 +8,7 @@ use super::serve::{Keeper, Waiting};
 use super::wire::{self, Answer, Build, Greeting, Hello, Request, VERSION_MAX, VERSION_MIN};
 use crate::sys;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 impl Keeper {
     /// Hears one packet: others get their turn between two.
@@ -54,10 +54,9 @@ impl Keeper {
         for name in ready {
             let Some(Waiting { request, order, held }) = self.waiting.pop_front() else { return };
             let Some(Place::Ready(stem)) = self.places.remove(&name) else { continue };
-            let ordered = Ordered { request: Some(request), key: order.key, grace_ms: order.grace_ms };
-            let held: Vec<BorrowedFd<'_>> = held.iter().map(AsFd::as_fd).collect();
+            let ordered = Ordered { request: Some(request), key: order.key, grace_ms: order.grace_ms, held };
             // A stem that has just died shows itself at its end; then the request fails.
-            let _ = wire::send(&stem.socket, &Build { order }, &held);
+            let _ = wire::send(&stem.socket, &Build { order }, &[]);
             self.places.insert(name, Place::Building { stem, order: ordered, child: None });
         }
     }

@@ -32,6 +32,8 @@ pub struct Ordered {
     pub key: Key,
     /// How long its agent takes about its end.
     pub grace_ms: u64,
+    /// Locks on what it stands on.
+    pub held: Vec<OwnedFd>,
 }
 
 /// A running agent.
@@ -42,6 +44,9 @@ pub struct Agent {
     pub pidfd: OwnedFd,
     /// The agent sees here that its keeper is gone. None for one that another keeper made.
     pub control: Option<OwnedFd>,
+    /// Locks on what it stands on, its template say, which stay for as long as it runs. They are kept out here: whoever has one can take it for
+    /// himself alone.
+    pub _held: Vec<OwnedFd>,
     /// Whether it was killed from here.
     pub killed: bool,
 }

@@ -62,7 +62,7 @@ pub struct Waiting {
     pub request: u64,
     /// What to make.
     pub order: Box<Order>,
-    /// What its agent keeps open.
+    /// Locks on what it is to stand on.
     pub held: Vec<OwnedFd>,
 }
 
@@ -105,7 +105,8 @@ impl Keeper {
         for (name, found) in recovered {
             match found {
                 Recovered::Alive(facts, pidfd) => {
-                    let agent = Agent { facts, pidfd, control: None, killed: false };
+                    let _held = facts.hold_again();
+                    let agent = Agent { facts, pidfd, control: None, _held, killed: false };
                     self.places.insert(name, Place::Live { agent });
                 }
                 Recovered::Ended(facts) => {

@@ -50,8 +50,8 @@ fn serve(ground: &Ground, name: &str, keeper: &OwnedFd) -> Step<()> {
     let said = |result: std::io::Result<()>| result.step("talk to the keeper");
     said(wire::send(keeper, &Built::Ready, &[]))?;
     // The keeper's end is a quiet end of this one: it was never needed.
-    let Some((Build { order }, held)) = wire::receive(keeper).step("talk to the keeper")? else { return Ok(()) };
-    let (berth, files) = build(ground, ready, &order, held, keeper)?;
+    let Some((Build { order }, _)) = wire::receive(keeper).step("talk to the keeper")? else { return Ok(()) };
+    let (berth, files) = build(ground, ready, &order, keeper)?;
     let files: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
     said(wire::send(keeper, &Built::Started { berth: Box::new(berth) }, &files))
 }
@@ -76,13 +76,7 @@ fn prepare(ground: &Ground, name: &str) -> Step<Ready> {
     Ok(Ready { name: name.to_owned(), group, volume, socket_dir, ids })
 }
 
-fn build(
-    ground: &Ground,
-    ready: Ready,
-    order: &Order,
-    held: Vec<OwnedFd>,
-    keeper: &OwnedFd,
-) -> Step<(Berth, [OwnedFd; 2])> {
+fn build(ground: &Ground, ready: Ready, order: &Order, keeper: &OwnedFd) -> Step<(Berth, [OwnedFd; 2])> {
     ready.group.set_limits(&order.limits).step("limits")?;
     ready.volume.set_limit(order.limits.disk_bytes).step("disk limit")?;
     give_socket_dir(ground, &ready)?;
@@ -98,7 +92,6 @@ fn build(
         control: agent_control,
         oom_counter: ready.group.oom_counter().map(OwnedFd::from),
         id_lock: ready.ids.as_ref().map(|ids| ids.lock.as_fd().try_clone_to_owned()).transpose().step("user IDs")?,
-        held,
         groups_count_processes: ground.groups.enforced().pids,
     };
     let (pid, pidfd, our_end) = clone(ground, start, our_end, its_end, target.as_ref().map(AsFd::as_fd))?;

@@ -83,8 +83,8 @@ pub enum Greeting {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Make an environment; answered by [`Answer::Created`] or [`Answer::Failed`] with the same number. A file that comes with it is kept open by the
-    /// environment's agent: a lock, on its template say.
+    /// Make an environment; answered by [`Answer::Created`] or [`Answer::Failed`] with the same number. A file that comes with it is kept open for as
+    /// long as the environment runs: a lock, on its template say.
     Create {
         /// The manager's own number.
         request: u64,

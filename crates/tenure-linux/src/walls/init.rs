@@ -47,8 +47,6 @@ pub struct Start<'a> {
     pub oom_counter: Option<OwnedFd>,
     /// The ID range's lock, which lives as long as the agent.
     pub id_lock: Option<OwnedFd>,
-    /// Locks on what the environment stands on, the template's say: they live as long as the agent, whoever else dies.
-    pub held: Vec<OwnedFd>,
     /// Whether the control group bounds the number of processes.
     pub groups_count_processes: bool,
 }
@@ -129,8 +127,8 @@ fn boot_line(start: &Start<'_>) -> Step<OwnedFd> {
     Ok(read)
 }
 
-/// The first of the numbers under which [`place_descriptors`] keeps locks open, which nobody reads.
-const LOCKS_FROM: i32 = OOM_FD + 1;
+/// The last number that [`place_descriptors`] uses.
+const PLACED_MAX: i32 = OOM_FD + 1;
 /// From here on descriptors are out of the way of [`place_descriptors`].
 pub const AWAY: i32 = 100;
 
@@ -146,8 +144,6 @@ fn place_descriptors(boot: &OwnedFd, start: &Start<'_>) -> Step<()> {
     placed.push((away(&start.socket_dir)?, SOCKET_DIR_FD));
     placed.push((away(&start.control)?, CONTROL_FD));
     placed.extend(start.oom_counter.as_ref().map(&away).transpose()?.map(|fd| (fd, OOM_FD)));
-    for (lock, number) in start.id_lock.iter().chain(&start.held).zip(LOCKS_FROM..) {
-        placed.push((away(lock)?, number));
-    }
+    placed.extend(start.id_lock.as_ref().map(&away).transpose()?.map(|fd| (fd, PLACED_MAX)));
     placed.iter().try_for_each(|(fd, number)| sys::dup_to(fd, *number)).step("descriptors")
 }

@@ -69,6 +69,9 @@ fn what_another_keeper_has_can_do_all() {
     manager.exec(&id, "counts", COUNTS, &place.output());
     replace(&place, manager.keeper);
     assert_eq!(manager.adopt(&id), json!({ "found": "alive" }));
+    let lock = std::fs::File::open(place.path().join("templates/default/1/lock")).unwrap();
+    let locked = rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    assert_eq!(locked, Err(rustix::io::Errno::WOULDBLOCK), "what it stands on cannot be removed");
     manager.does("freeze", &id);
     let stood_at = size(&place.output());
     assert_eq!(manager.does("limits", &id)["disk"], json!(2_u64 << 30));
@@ -79,6 +82,7 @@ fn what_another_keeper_has_can_do_all() {
     manager.does("freeze", &id);
     assert_killed_or_unknown(&manager.does("destroy", &id)["end"]);
     assert!(agents(place.uuid()).is_empty());
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("nobody stands on it");
     place.end(manager);
 }
 
