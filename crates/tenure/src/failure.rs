@@ -1,6 +1,7 @@
 //! How a command fails: the service's own table of codes, the few codes that only a command has, and the two forms in which a failure is told.
 
 use serde_json::{Map, Value, json};
+use std::fmt;
 use std::process::ExitCode;
 use tenure_environment::{AgentError, EnvironmentError};
 use tenure_linux::template::TemplateError;
@@ -40,7 +41,8 @@ pub struct CliRow {
 }
 
 impl CliCode {
-    /// All of them.
+    /// All of them, for the reference.
+    #[cfg(test)]
     pub const ALL: [CliCode; 5] =
         [CliCode::Usage, CliCode::CommandNotFound, CliCode::CommandRefused, CliCode::AuditDamaged, CliCode::NotOurs];
 
@@ -111,6 +113,12 @@ pub struct Failure {
     message: String,
     hint: Option<String>,
     details: Value,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
 }
 
 impl Failure {

@@ -8,6 +8,7 @@ mod data_dir;
 mod failure;
 mod surroundings;
 mod terminal;
+mod wiring;
 
 use clap::Parser;
 use cli::{Cli, Command, Global};
@@ -70,6 +71,7 @@ fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Failure> {
     let client = || reach().client();
     let show = Show { json: global.json };
     match cli.command {
+        Command::Serve(args) => command::serve::run(&here(&args)?),
         Command::Run(args) => command::run::run(&plain()?, args),
         Command::Doctor => command::doctor::run(&plain()?),
         Command::Config(command) => {

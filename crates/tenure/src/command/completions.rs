@@ -1,6 +1,6 @@
 //! `tenure completions`: a completion script for a shell.
 
-use crate::Cli;
+use crate::cli::Cli;
 use crate::failure::Failure;
 use clap::CommandFactory;
 

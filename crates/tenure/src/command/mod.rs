@@ -14,6 +14,7 @@ pub mod preview;
 pub mod run;
 mod run_files;
 mod run_stdio;
+pub mod serve;
 pub mod session;
 mod session_create;
 pub mod show;

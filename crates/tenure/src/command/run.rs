@@ -17,9 +17,9 @@ use tenure_linux::template::{DEFAULT_TEMPLATE, Manifest, Template};
 use tenure_protocol::{Ended, Exec, FailureCode, Sink};
 
 /// What a shell says of a program that a signal ended: this and the signal's number.
-const SIGNALLED: i32 = 128;
+pub const SIGNALLED: i32 = 128;
 /// As timeout(1) says it.
-const TIMED_OUT: u8 = 124;
+pub const TIMED_OUT: u8 = 124;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -72,7 +72,8 @@ pub struct Args {
     cmd: Vec<String>,
 }
 
-fn parse_time(text: &str) -> Result<Duration, String> {
+/// Reads a time: seconds, or text as in `5m`.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
     let time = match seconds {
         Some(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
@@ -81,7 +82,8 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     if time.is_zero() { Err("must be more than nothing".into()) } else { Ok(time) }
 }
 
-fn parse_variable(text: &str) -> Result<(String, String), String> {
+/// Reads `NAME=VALUE`, or takes the value of `NAME` from here.
+pub fn parse_variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some(("", _)) => Err("a variable needs a name".into()),
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
@@ -237,6 +239,6 @@ fn tell(
 }
 
 /// Exit codes have eight bits.
-fn exit_code(code: i32) -> u8 {
+pub fn exit_code(code: i32) -> u8 {
     (code & 0xff) as u8
 }

@@ -1,8 +1,9 @@
 //! `tenure template`: the roots that environments are made from.
 
 use crate::Context;
-use crate::failure::Failure;
-use serde_json::json;
+use crate::failure::{CliCode, Code, Failure};
+use serde_json::{Value, json};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tenure_environment::{parse_bytes, parse_cpus};
 use tenure_linux::template::{DEFAULT_TEMPLATE, LimitDefaults, Manifest, Settings, Source, Templates};
@@ -51,6 +52,41 @@ pub struct AddArgs {
     /// Where programs run [default: the image's directory, else /workspace]
     #[arg(long)]
     cwd: Option<String>,
+}
+
+impl AddArgs {
+    /// What a server is asked for. It reads the root itself, on its own host.
+    pub fn body(&self) -> Result<Value, Failure> {
+        if self.user.is_some() || self.cwd.is_some() {
+            let failure = Failure::new(CliCode::Usage, "--user and --cwd cannot be chosen through a server");
+            return Err(failure.hint("stop the server, add the template, and start it again"));
+        }
+        let limits = json!({
+            "cpu_millis": self.cpu,
+            "memory_bytes": self.memory,
+            "pids": self.pids,
+            "disk_bytes": self.disk,
+        });
+        Ok(json!({ "name": self.name, "source": written(&self.source)?, "limits": super::session::given(limits) }))
+    }
+}
+
+/// A source as it is written, with the whole path: a server is somewhere else than we are.
+fn written(source: &Source) -> Result<String, Failure> {
+    let whole = |path: &Path| match std::path::absolute(path)?.into_os_string().into_string() {
+        Ok(path) => Ok(path),
+        Err(path) => Err(Failure::new(Code::Validation, format!("{} is not UTF-8", path.display()))),
+    };
+    let tagged = |kind: &str, path: &Path, tag: &Option<String>| {
+        let tag = tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+        Ok::<_, Failure>(format!("{kind}:{}{tag}", whole(path)?))
+    };
+    match source {
+        Source::Host => Ok("host".into()),
+        Source::Directory(path) => tagged("dir", path, &None),
+        Source::OciLayout { path, tag } => tagged("oci", path, tag),
+        Source::OciArchive { path, tag } => tagged("oci-archive", path, tag),
+    }
 }
 
 /// Runs one of them.

@@ -40,8 +40,7 @@ impl Bases for LinuxBases {
             }
         };
         let name = name.to_owned();
-        let created_at_ms =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let created_at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         self.with_templates(move |templates| {
             let settings = Settings { created_at_ms, ..Settings::default() };
             Ok(templates.add(&name, &source, settings)?.reference())

@@ -36,7 +36,8 @@ pub fn take(data_dir: &Path) -> Result<DataLock, Failure> {
                 pid => format!(" (process {pid})"),
             };
             let message = format!("another server{who} uses the data directory {}", data_dir.display());
-            return Err(Failure::new(Code::Unavailable, message).hint("one process owns a data directory; choose another with --data-dir"));
+            return Err(Failure::new(Code::Unavailable, message)
+                .hint("one process owns a data directory; choose another with --data-dir"));
         }
         Err(TryLockError::Error(error)) => return Err(refused(error)),
     }

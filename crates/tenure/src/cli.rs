@@ -1,0 +1,143 @@
+//! The command line: every command and what all of them take.
+
+use crate::command::contract::{
+    self, EnvironmentAccess, ExecutionEnvironment, FailureClassification, SessionIdentity, SessionLifecycle,
+    SessionStatus,
+};
+use crate::command::{audit, completions, config, exec, execs, file, key, preview, run, serve, session, template};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// The heading of what every command takes.
+const GLOBAL: &str = "Global options";
+
+/// Runs durable, isolated sessions.
+#[derive(Debug, Parser)]
+#[command(name = "tenure", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Global {
+    /// The configuration [env: TENURE_CONFIG] [default: /etc/tenure/tenure.toml as root, else
+    /// tenure/tenure.toml in the XDG configuration directory]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
+    pub config: Option<PathBuf>,
+
+    /// Where everything is kept [env: TENURE_DATA_DIR] [default: /var/lib/tenure as root, else the
+    /// XDG state directory]
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
+    pub data_dir: Option<PathBuf>,
+
+    /// Where the server is [env: TENURE_URL] [default: where it listens on this host]
+    #[arg(long, global = true, value_name = "URL", help_heading = GLOBAL)]
+    pub url: Option<String>,
+
+    /// The token of the lease that one holds [env: TENURE_LEASE_TOKEN]
+    #[arg(long, global = true, value_name = "TOKEN", help_heading = GLOBAL)]
+    pub lease_token: Option<String>,
+
+    /// Print JSON for programs instead of text for people
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub json: bool,
+
+    /// Say what is being done
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub verbose: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server: sessions over HTTP, until SIGTERM
+    Serve(serve::Args),
+    /// Run a program in an environment of its own, which is gone afterwards
+    Run(run::Args),
+    /// Make, list, read, pause, resume and end sessions
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Run a program in a session
+    Exec(exec::Args),
+    /// List the programs that were run in a session, read what they printed, signal them
+    #[command(subcommand)]
+    Execs(execs::Command),
+    /// Read, write, list and follow the files of a session
+    #[command(subcommand)]
+    File(file::Command),
+    /// Make ports of a session reachable from outside
+    #[command(subcommand)]
+    Preview(preview::Command),
+    /// Add, list, show and remove templates: the roots that environments are made from
+    #[command(subcommand)]
+    Template(template::Command),
+    /// Make, list, revoke and rotate API keys
+    #[command(subcommand)]
+    Key(key::Command),
+    /// List what was done, and verify that the record of it is as it was written
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Check the configuration, or show it and where each value was written
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Say which walls and limits this host can give, and what to do where one is missing
+    Doctor,
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Contract: whether an identity is complete and well formed
+    #[command(subcommand)]
+    SessionIdentity(SessionIdentity),
+    /// Contract: the state of a session, and moving it
+    #[command(subcommand)]
+    SessionLifecycle(SessionLifecycle),
+    /// Contract: the environment of a session
+    #[command(subcommand)]
+    ExecutionEnvironment(ExecutionEnvironment),
+    /// Contract: access to an environment, granted or denied
+    #[command(subcommand)]
+    EnvironmentAccess(EnvironmentAccess),
+    /// Contract: what a session's user sees of it
+    #[command(subcommand)]
+    SessionStatus(SessionStatus),
+    /// Contract: how bad a failure is, and what helps
+    #[command(subcommand)]
+    FailureClassification(FailureClassification),
+}
+
+impl Command {
+    /// Whether it speaks JSON only.
+    pub fn is_contract(&self) -> bool {
+        match self {
+            Command::SessionIdentity(_)
+            | Command::SessionLifecycle(_)
+            | Command::ExecutionEnvironment(_)
+            | Command::EnvironmentAccess(_)
+            | Command::SessionStatus(_)
+            | Command::FailureClassification(_) => true,
+            Command::Serve(_)
+            | Command::Run(_)
+            | Command::Session(_)
+            | Command::Exec(_)
+            | Command::Execs(_)
+            | Command::File(_)
+            | Command::Preview(_)
+            | Command::Template(_)
+            | Command::Key(_)
+            | Command::Audit(_)
+            | Command::Config(_)
+            | Command::Doctor
+            | Command::Completions(_) => false,
+        }
+    }
+}
+
+/// Whether these words, which were not understood, were meant for a contract.
+pub fn is_contract(words: &[String]) -> bool {
+    let first = words.iter().find(|word| !word.starts_with('-'));
+    first.is_some_and(|word| word != "audit" && contract::NAMES.contains(&word.as_str()))
+}
