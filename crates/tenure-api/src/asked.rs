@@ -213,3 +213,8 @@ pub(crate) fn replayed(answer: StoredAnswer) -> Response {
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     response
 }
+
+/// Whether the same request under the same key is answered the same (LC-6).
+pub(crate) fn takes_idempotency_keys(operation: Operation) -> bool {
+    matches!(operation, Operation::SessionCreate | Operation::ExecRun)
+}

@@ -1,4 +1,0 @@
-//! x
-pub(crate) fn document_json() -> &'static [u8] {
-    b""
-}
