@@ -91,8 +91,15 @@ impl Engine {
             }
             Begun::Running(permit, running, keep) => (permit, running, keep),
         };
-        let ended = permit.race(async { Ok(running.ended().await) }).await;
-        let result = match ended {
+        let ended = permit.race(async {
+            let record = running.ended().await;
+            // Ended by the agent at the session's deadline, perhaps, which is the session's end and told as that.
+            if record.outcome.as_ref().is_none_or(|outcome| outcome.state != ExecLedgerState::Exited) {
+                self.still_admitted(&record.session_id).await?;
+            }
+            Ok(record)
+        });
+        let result = match ended.await {
             Ok(record) => self.exec_result(record).await,
             Err(EngineError::Gone { id, state, end, .. }) => {
                 let captured = self.exec_captured(running.record()).await;

@@ -64,8 +64,11 @@ impl Engine {
                 // It goes on, whatever the limit says of new ones.
                 let slot = live.exec_begins(|_| Ok::<(), EngineError>(())).ok();
                 let (permit, _) = Permit::new(self.clone(), Operation::ExecRun, session.clone(), live);
-                let record =
-                    ExecRecord { state: ExecLedgerState::Started, started_at: exec.started_at.or(Some(now)), ..exec };
+                let record = ExecRecord {
+                    state: ExecLedgerState::Started,
+                    started_at: exec.started_at.or(Some(exec.created_at)),
+                    ..exec
+                };
                 self.exec_follow(Arc::new(permit), slot, environment.clone(), record, attached);
             }
         }

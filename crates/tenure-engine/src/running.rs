@@ -63,7 +63,6 @@ impl RunningTable {
 struct Seen {
     stdout: Written,
     stderr: Written,
-    started_at: Option<Timestamp>,
     outcome: Option<ExecOutcome>,
 }
 
@@ -82,9 +81,9 @@ impl Running {
 
     /// Its row as it is now.
     pub fn record_now(&self) -> ExecRecord {
-        let Seen { outcome, started_at, .. } = self.seen.borrow().clone();
+        let outcome = self.seen.borrow().outcome.clone();
         let state = outcome.as_ref().map_or(ExecLedgerState::Started, |outcome| outcome.state);
-        ExecRecord { state, started_at, outcome, ..self.record.clone() }
+        ExecRecord { state, outcome, ..self.record.clone() }
     }
 
     /// Whether its end is written down.
@@ -207,7 +206,10 @@ impl Engine {
         let permit = Arc::new(permit);
         let begun = self.exec_start_inside(connect, &record, &request, timeout_ms);
         match permit.race(begun).await {
-            Ok(attached) => Ok((permit.clone(), self.exec_follow(permit, slot, environment.clone(), record, attached))),
+            Ok(attached) => {
+                let record = ExecRecord { started_at: Some(self.now()), ..record };
+                Ok((permit.clone(), self.exec_follow(permit, slot, environment.clone(), record, attached)))
+            }
             Err(error) => self.exec_not_started(permit, record, error).await,
         }
     }
@@ -331,8 +333,7 @@ impl Engine {
                 event = receiver.next() => event,
                 () = async { if let Some(timer) = started.as_mut() { timer.await } }, if started.is_some() => {
                     started = None;
-                    let at = self.now();
-                    running.seen.send_modify(|seen| seen.started_at = Some(at));
+                    let at = running.record.started_at.unwrap_or(running.record.created_at);
                     if let Err(error) = self.store().exec_started(&running.record.id, at).await {
                         tracing::warn!(exec = %running.record.id, %error, "the start of an exec was not written down");
                     }

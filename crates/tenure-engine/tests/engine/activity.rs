@@ -1,0 +1,123 @@
+//! What counts as activity, and how little of it is stored (GV-3).
+
+use crate::attempt::{attempt, content};
+use crate::world::{World, alice, bob, code, gone, until};
+use tenure_engine::*;
+use tenure_session::*;
+use tenure_store::Store;
+
+const IDLE_MS: u64 = 10_000;
+
+fn idle() -> LimitRequest {
+    LimitRequest { idle_timeout_ms: Some(Some(IDLE_MS)), ..LimitRequest::default() }
+}
+
+async fn expires_at(world: &World, id: &SessionId) -> Timestamp {
+    world.engine.session_get(&alice(), id.as_str()).await.unwrap().expires_at.unwrap()
+}
+
+/// GV-3
+#[tokio::test]
+async fn what_is_active_by_the_table_moves_the_idle_clock_and_nothing_else_does() {
+    let world = World::new().await;
+    for &operation in Operation::ALL.iter().filter(|operation| operation.row().states != States::NoSession) {
+        let id = world.session(idle()).await.id;
+        world.exec(&id, &["say"]).await.unwrap();
+        let before = expires_at(&world, &id).await;
+        world.clock.pass(5000);
+        let _ = attempt(&world, &alice(), operation, id.as_str()).await;
+        let session = world.stored(&id).await;
+        if session.end.is_some() || session.state == State::Paused {
+            continue;
+        }
+        // Resuming what runs is so already, and nothing is done.
+        let active = operation.row().activity && operation != Operation::SessionResume;
+        let expected = if active { before.plus_ms(5000) } else { before };
+        assert_eq!(expires_at(&world, &id).await, expected, "{operation}");
+    }
+}
+
+/// GV-3
+#[tokio::test]
+async fn refused_calls_are_no_activity() {
+    let world = World::new().await;
+    let id = world.session(idle()).await.id;
+    world.engine.session_pause(&alice(), id.as_str()).await.unwrap();
+    world.engine.session_resume(&alice(), id.as_str()).await.unwrap();
+    let before = expires_at(&world, &id).await;
+    world.clock.pass(5000);
+    assert_eq!(
+        code(world.engine.exec_run(&bob(), id.as_str(), Ok(ExecRequest::default())).await.map(drop)),
+        Code::NotFound
+    );
+    assert_eq!(
+        code(world.engine.exec_kill(&alice(), id.as_str(), "x", Ok(KillRequest { signal: 9.into() })).await),
+        Code::NotReady
+    );
+    assert_eq!(expires_at(&world, &id).await, before);
+}
+
+/// GV-3
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_program_keeps_its_session_alive_and_its_end_begins_the_idle_clock() {
+    let world = World::new().await;
+    let id = world.session(idle()).await.id;
+    let first = world.start(&id, &["stay"]).await.unwrap();
+    let second = world.start(&id, &["stay"]).await.unwrap();
+    world.clock.pass(10 * IDLE_MS);
+    let kill = async |exec: &ExecRecord| {
+        let signal = Ok(KillRequest { signal: 9.into() });
+        world.engine.exec_kill(&alice(), id.as_str(), exec.id.as_str(), signal).await.unwrap();
+    };
+    kill(&first).await;
+    until(async || world.store.exec_unsettled(&id).await.unwrap().len() == 1).await;
+    world.clock.pass(10 * IDLE_MS);
+    kill(&second).await;
+    until(async || world.store.exec_unsettled(&id).await.unwrap().is_empty()).await;
+    let ended_at = world.engine.now();
+    until(async || expires_at(&world, &id).await == ended_at.plus_ms(IDLE_MS)).await;
+    world.clock.pass(IDLE_MS - 1);
+    assert!(world.engine.session_status(&alice(), id.as_str()).await.unwrap().status.environment_ready);
+    world.clock.pass(1);
+    let end = gone(world.exec(&id, &["say"]).await);
+    assert_eq!((end.reason, end.at), (TerminationReason::IdleTimeout, ended_at.plus_ms(IDLE_MS)));
+}
+
+/// GV-3: at most every tenth of the idle timeout.
+#[tokio::test]
+async fn activity_is_stored_at_most_every_tenth() {
+    let world = World::new().await;
+    let session = world.session(idle()).await;
+    let id = &session.id;
+    let mut stored = vec![session.last_activity_at];
+    for _ in 0..100 {
+        world.clock.pass(100);
+        world.engine.file_stat(&alice(), id.as_str(), "a").await.unwrap();
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        stored.push(world.stored(id).await.last_activity_at);
+    }
+    let now = world.engine.now();
+    assert_eq!(expires_at(&world, id).await, now.plus_ms(IDLE_MS), "all of it counts");
+    stored.dedup();
+    assert!((5..=11).contains(&stored.len()), "{stored:?}");
+    assert!(stored.windows(2).all(|two| two[1].ms_since(two[0]) >= IDLE_MS / 10), "{stored:?}");
+    assert!(now.ms_since(*stored.last().unwrap()) <= IDLE_MS / 10);
+}
+
+/// GV-3: what may not have been stored is added after a start, so that no session ends early.
+#[tokio::test]
+async fn a_start_adds_what_may_not_have_been_stored() {
+    let mut world = World::new().await;
+    let id = world.session(idle()).await.id;
+    world.clock.pass(900);
+    world.engine.file_write(&alice(), id.as_str(), "a", content(b"hello")).await.unwrap();
+    let before = expires_at(&world, &id).await;
+    let stored = world.stored(&id).await.last_activity_at;
+    world.clock.pass(4000);
+    world.restart().await;
+    let after = expires_at(&world, &id).await;
+    assert!(after >= before, "{after} {before}");
+    assert_eq!(after, stored.plus_ms(IDLE_MS / 10).plus_ms(IDLE_MS));
+}

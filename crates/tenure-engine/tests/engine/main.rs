@@ -1,0 +1,18 @@
+//! The engine over a fake driver, a real store in memory, and a clock that the tests hold.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod access;
+mod activity;
+mod admin;
+mod attempt;
+mod clock;
+mod creation;
+mod ending;
+mod events;
+mod execs;
+mod idempotency;
+mod model;
+mod pause;
+mod recovery;
+mod world;
