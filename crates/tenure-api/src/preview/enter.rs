@@ -14,7 +14,7 @@ use axum::extract::Request;
 use axum::response::Response;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use tenure_engine::{Code, EngineError};
+use tenure_engine::Code;
 use tenure_session::SessionId;
 
 /// What every key's secret begins with.
@@ -67,7 +67,7 @@ pub(super) async fn at_path(door: &Shared, request: Request) -> Result<Response,
         return see_other(&format!("{}/{}", place.outside(), query(&parts)));
     }
     let kind = Kind::Path { public: path_of(place.session, place.port), own: place.outside(), by_token };
-    let outside = outside(door, kind, &parts, place.session, port(place.port)?);
+    let outside = outside(door, kind, &parts, place.session, place.port);
     let target = inwards::target(place.rest.unwrap_or("/"), parts.uri.query()).ok_or_else(Problem::no_route)?;
     forward(door, &credential, &outside, target, authorization, Request::from_parts(parts, body)).await
 }
@@ -98,20 +98,19 @@ pub(super) async fn at_host(door: &Shared, request: Request) -> Result<Response,
         })
         .or(by_header)
         .ok_or_else(Problem::unauthenticated)?;
-    let outside = outside(door, Kind::Host, &parts, session, place.port);
+    let outside = outside(door, Kind::Host, &parts, session, &port);
     let target = inwards::target(parts.uri.path(), parts.uri.query()).ok_or_else(Problem::no_route)?;
     forward(door, &credential, &outside, target, authorization, Request::from_parts(parts, body)).await
 }
 
-fn outside(door: &Shared, kind: Kind, parts: &Parts, session: &str, port: u16) -> Outside {
+fn outside(door: &Shared, kind: Kind, parts: &Parts, session: &str, port: &str) -> Outside {
     let opaque = parts.headers.get(header::ORIGIN).is_some_and(|origin| origin == "null");
     // The door lets nothing in without a host that it knows.
     let host = host(&parts.headers).unwrap_or("localhost").to_owned();
-    Outside { kind, session: session.to_owned(), port, host, https: door.previews.https, opaque }
-}
-
-fn port(text: &str) -> Result<u16, Problem> {
-    text.parse().map_err(|_| EngineError::field("port", "must be 1024 to 65535").into())
+    let (session, port_asked) = (session.to_owned(), port.to_owned());
+    // The gate refuses what is no port, in its turn: until then nothing is done with it.
+    let port = port.parse().unwrap_or_default();
+    Outside { kind, session, port_asked, port, host, https: door.previews.https, opaque }
 }
 
 fn denied(why: &str) -> Problem {

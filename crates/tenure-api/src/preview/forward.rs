@@ -26,6 +26,8 @@ pub(super) struct Outside {
     pub kind: Kind,
     /// The session, as it was written.
     pub session: String,
+    /// The port, as it was written.
+    pub port_asked: String,
     /// The port inside.
     pub port: u16,
     /// The host, as the visitor wrote it.
@@ -70,7 +72,7 @@ pub(super) async fn forward(
 ) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let call = Call::by(credential.caller.clone());
-    let connection = door.engine.preview_open(&call, &outside.session, &outside.port.to_string()).await?;
+    let connection = door.engine.preview_open(&call, &outside.session, &outside.port_asked).await?;
     let visitor = upgrade::asks(&parts).then(|| parts.extensions.remove::<OnUpgrade>()).flatten();
     let inside = inwards::request(&parts, target.clone(), authorization, outside);
     let body = if visitor.is_some() { Body::empty() } else { body };

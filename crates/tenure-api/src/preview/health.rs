@@ -7,12 +7,10 @@ use crate::problem::Problem;
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::Empty;
-use serde::Serialize;
 use tenure_engine::{Call, EngineError, PreviewHealth};
-use utoipa::ToSchema;
 
 /// Whether a server inside answers, at which port, and what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// Whether it answered `GET /` within 5 s with a status below 500. A server that says "not found" or "not allowed" is well; one that says it failed
     /// is not.
@@ -20,10 +18,8 @@ pub struct Health {
     /// The port.
     pub port: u16,
     /// What it answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status_code: Option<u16>,
     /// Why there was no answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 

@@ -129,3 +129,33 @@ async fn what_is_posted_with_a_ticket_arrives() {
     assert_eq!(status(&answer), 200, "{answer}");
     assert!(seen.text().starts_with("POST /form HTTP/1.1\r\n"), "{}", seen.text());
 }
+
+/// EN-6, TM-4
+#[tokio::test]
+async fn what_is_no_port_is_said_only_to_whoever_may_know_of_the_session() {
+    let house = House::open().await;
+    let (_, stranger) = user(&house.door.engine, "mallory").await;
+    for port in ["80", "99999", "x", "%20"] {
+        let path = format!("{}/", house.path().replace("8080", port));
+        let as_owner = format!("Bearer {}", house.key);
+        assert_eq!(status(&house.get(&path, "localhost", &[("Authorization", &as_owner)]).await), 422, "{port}");
+        let as_stranger = format!("Bearer {stranger}");
+        assert_eq!(status(&house.get(&path, "localhost", &[("Authorization", &as_stranger)]).await), 404, "{port}");
+    }
+}
+
+/// AU-1, EN-6
+#[tokio::test]
+async fn an_issuers_token_lets_in_and_stays_outside() {
+    let house = House::open().await;
+    let seen = house.inside_says(HELLO);
+    let token = house.issued_token("bob");
+    let bearer = format!("Bearer {token}");
+    // It is good, and names somebody else than the owner.
+    let path = format!("{}/", house.path());
+    assert_eq!(status(&house.get(&path, "localhost", &[("Authorization", &bearer)]).await), 404);
+    // With a page's token beside it, it is still Tenure's.
+    let path = format!("{}/", house.own_path());
+    assert_eq!(status(&house.get(&path, "localhost", &[("Authorization", &bearer)]).await), 200);
+    assert_eq!(seen.header("authorization"), None);
+}

@@ -6,7 +6,7 @@ use axum::response::Response;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
-use tenure_api::jwt::Jwt;
+use tenure_api::jwt::{Jwt, JwtKey, KeyMaterial, UserClaim};
 use tenure_api::ticket::{Grant, Purpose, Tickets};
 use tenure_api::{DoorParts, DoorState, HttpMeters, PreviewSettings, preview};
 use tenure_engine::{
@@ -24,6 +24,20 @@ pub const PORT: u16 = 8080;
 
 /// Longest that anything here may take.
 pub const SOON: Duration = Duration::from_secs(20);
+
+const SECRET: &[u8] = b"a secret of thirty-two bytes or more";
+
+fn issuer() -> JwtKey {
+    JwtKey {
+        name: "acme".to_owned(),
+        kid: None,
+        material: KeyMaterial::Hs256(SECRET.to_vec()),
+        issuer: "https://acme.example".to_owned(),
+        audience: "tenure".to_owned(),
+        user_claim: UserClaim::Sub,
+        role_claim: None,
+    }
+}
 
 struct Clock(Instant);
 
@@ -138,7 +152,7 @@ impl House {
         let previews = PreviewSettings { domain: Some(DOMAIN.to_owned()), https, port: Some(address.port()) };
         let door = Arc::new(DoorState::new(DoorParts {
             engine,
-            jwt: Jwt::default(),
+            jwt: Jwt::new(vec![issuer()]).unwrap(),
             tickets: Tickets::default(),
             previews,
             allowed_hosts: Vec::new(),
@@ -181,6 +195,14 @@ impl House {
     /// The path of the preview with a token.
     pub fn own_path(&self) -> String {
         format!("{}/~{}", self.path(), self.token())
+    }
+
+    /// A token of the configured issuer for one of its users.
+    pub fn issued_token(&self, sub: &str) -> String {
+        let exp = self.door.engine.now().as_ms() / 1000 + 60;
+        let claims = serde_json::json!({ "iss": "https://acme.example", "aud": "tenure", "sub": sub, "exp": exp });
+        let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
+        jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
     }
 
     pub async fn end(&self) {
