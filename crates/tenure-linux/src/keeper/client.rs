@@ -337,6 +337,9 @@ impl Shared {
 impl State {
     /// The keeper is gone for good, and its environments with it: nobody will hear more of what was under way.
     fn abandon(&mut self) {
+        // An open directory would keep the pool mounted.
+        self.files.clear();
+        self.held.clear();
         for (_, life) in self.lives.drain() {
             life.send_if_modified(|life| {
                 let alive = *life == Life::Alive;
