@@ -20,6 +20,9 @@ const DESTROY_TRIES: u32 = 5;
 /// How long whoever follows a program may take to write down its end, once its environment is gone.
 const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long the kernel's last word on an environment that has died is waited for.
+const OBSERVED_WITHIN: Duration = Duration::from_secs(1);
+
 /// An end that nobody asked for, with what failed.
 pub(crate) struct Fault {
     pub reason: TerminationReason,
@@ -119,20 +122,26 @@ impl Engine {
         let (engine, id) = (self.clone(), session.id.clone());
         tokio::spawn(async move {
             let end = environment.wait_end().await;
-            if let Err(error) = engine.environment_ended(&id, end).await {
+            // Only what the kernel counted is said to be its doing.
+            let seen = tokio::time::timeout(OBSERVED_WITHIN, environment.observe()).await;
+            let oom_kills = seen.ok().and_then(Result::ok).and_then(|seen| seen.oom_kills).unwrap_or(0);
+            let cause = match end {
+                EnvironmentEnd::Killed(9) if oom_kills > 0 => "oom_killed",
+                EnvironmentEnd::Killed(_) | EnvironmentEnd::Exited(_) | EnvironmentEnd::Unknown => "environment_died",
+            };
+            if let Err(error) = engine.environment_ended(&id, end, cause).await {
                 tracing::error!(session = %id, %error, chain = error.chain(), "the end of an environment was not recorded");
             }
         });
     }
 
-    async fn environment_ended(&self, id: &SessionId, end: EnvironmentEnd) -> Result<(), EngineError> {
+    async fn environment_ended(&self, id: &SessionId, end: EnvironmentEnd, cause: &str) -> Result<(), EngineError> {
         let Some(session) = self.store().session_get(id).await? else { return Ok(()) };
         match verdict(&session, &self.presence(&session), self.now()) {
             Verdict::Gone(_) => Ok(()),
             // Its agent ended it, at its deadline.
             Verdict::End(limit, at) => self.expire(&session, limit, at).await.map(drop),
             Verdict::Proceed => {
-                let cause = if end == EnvironmentEnd::Killed(9) { "oom_killed" } else { "environment_died" };
                 let (reason, details) =
                     (TerminationReason::FailedRuntime, format!("the environment's first process: {end:?}"));
                 let fault = Fault::new(reason, Trigger::Error, FailureType::Runtime, cause, details);

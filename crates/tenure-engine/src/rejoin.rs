@@ -60,7 +60,6 @@ impl Engine {
             Some(ExecState { ended: None, .. }) => {
                 let attached = environment.connect().await?.attach(exec.id.as_str()).await?;
                 let Some(live) = self.live().get(&session.id) else { return Ok(()) };
-                let now = self.now();
                 // It goes on, whatever the limit says of new ones.
                 let slot = live.exec_begins(|_| Ok::<(), EngineError>(())).ok();
                 let (permit, _) = Permit::new(self.clone(), Operation::ExecRun, session.clone(), live);

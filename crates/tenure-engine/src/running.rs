@@ -19,7 +19,7 @@ use std::time::Duration;
 use tenure_environment::agent::{Attached, Event, ExecReceiver, ExecSender};
 use tenure_environment::protocol::{Ended, Exec, Sink, Written};
 use tenure_environment::{AgentError, Client, Environment, EnvironmentError};
-use tenure_session::{ExecId, Operation, Session, Timestamp, Trigger};
+use tenure_session::{ExecId, Operation, Session, State, Trigger};
 use tenure_store::{
     ExecIntended, ExecIntent, ExecLedgerState, ExecOutcome, ExecRecord, IdempotencyClaim, StoreError, StreamTotal,
 };
@@ -223,12 +223,15 @@ impl Engine {
     ) -> ExecIntent {
         let at = record.created_at;
         let actor = call.map_or_else(|| "system".to_owned(), Call::actor);
-        let mut entry = draft::moved(session, session.state, at, Trigger::UserAction, &actor);
+        // The session runs by then: what a caller starts makes it so.
+        let state = if call.is_some() { State::Running } else { session.state };
+        let mut entry = draft::moved(session, state, at, Trigger::UserAction, &actor);
+        entry.old_state = Some(state);
         entry.action = Operation::ExecRun.row().name.to_owned();
         // The program's name only: arguments may hold secrets.
         entry.metadata =
             json!({ "exec_id": record.id, "program": record.cmd.first(), "background": record.background });
-        let mut running_entry = draft::moved(session, tenure_session::State::Running, at, Trigger::ApiCall, &actor);
+        let mut running_entry = draft::moved(session, State::Running, at, Trigger::ApiCall, &actor);
         running_entry.reason = Some(format!("first exec {}", record.id));
         ExecIntent {
             record: record.clone(),

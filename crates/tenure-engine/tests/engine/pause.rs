@@ -84,7 +84,8 @@ async fn transitions_by_name_go_where_the_machine_leads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pausing_races_resuming_and_running() {
     let world = Arc::new(World::new().await);
-    let id = world.session(LimitRequest::default()).await.id;
+    let limits = LimitRequest { max_concurrent_execs: Some(64), ..LimitRequest::default() };
+    let id = world.session(limits).await.id;
     let calls: Vec<_> = (0..40)
         .map(|n| {
             let (world, id) = (world.clone(), id.clone());
