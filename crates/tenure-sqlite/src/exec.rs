@@ -82,10 +82,14 @@ pub(crate) fn settle(
     entry: Option<&AuditDraft>,
 ) -> Result<bool, Failure> {
     let mut update = writing.sql.prepare_cached(
-        "UPDATE execs SET state = ?2, ended_at = ?3, outcome = ?4 WHERE id = ?1 AND ended_at IS NULL",
+        // A short program's start is not written on its own: it follows from its end.
+        "UPDATE execs SET state = ?2, ended_at = ?3, outcome = ?4,
+                started_at = CASE WHEN ?2 IN ('exited', 'killed') THEN coalesce(started_at, max(created_at, ?3 - ?5)) ELSE started_at END
+         WHERE id = ?1 AND ended_at IS NULL",
     )?;
     let (ended_at, json) = (outcome.ended_at.as_ms(), row::to_json(outcome)?);
-    let first = update.execute(params![id.as_str(), row::to_word(&outcome.state)?, ended_at, json])? > 0;
+    let ran_ms = outcome.duration_ms.map(i64::try_from).transpose().unwrap_or(Some(i64::MAX));
+    let first = update.execute(params![id.as_str(), row::to_word(&outcome.state)?, ended_at, json, ran_ms])? > 0;
     match entry {
         Some(entry) if first => audit::append(writing, entry)?,
         Some(_) | None => {}
