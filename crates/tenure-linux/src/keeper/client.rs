@@ -3,14 +3,13 @@
 //! Where environments outlive their keeper, a manager whose keeper has died gets another one from its spare, and asks it what there is; whoever
 //! waits for an environment's end goes on waiting.
 
-use super::berth::Berth;
-use super::facts::{End, Facts};
+use super::facts::End;
+use super::lives::{Created, Held, Life, State};
 use super::spare::Spare;
 use super::start::KeeperProcess;
 use super::wire::{self, Answer, Host, Request};
 use crate::walls::order::Order;
 use crate::walls::step::Failed;
-use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -51,82 +50,6 @@ struct Shared {
     gone: watch::Sender<bool>,
     version: AtomicU32,
     next: AtomicU64,
-}
-
-/// What is under way.
-#[derive(Debug, Default)]
-struct State {
-    creating: HashMap<u64, oneshot::Sender<Result<Created, Failed>>>,
-    binding: HashMap<u64, oneshot::Sender<Option<String>>>,
-    listing: HashMap<u64, oneshot::Sender<()>>,
-    lives: HashMap<String, watch::Sender<Life>>,
-    /// The descriptors of what lives: once for each, however often it is told.
-    files: HashMap<String, Files>,
-    /// What the keeper told last of all bound environments, and what it is telling now.
-    held: Vec<Arc<Held>>,
-    telling: Vec<Arc<Held>>,
-    /// Berths that the keeper before knew, and this one has not spoken of yet.
-    doubtful: HashSet<String>,
-}
-
-/// What names a living environment, for as long as anybody holds it.
-#[derive(Debug, Clone)]
-pub struct Files {
-    /// Its agent's process descriptor.
-    pub pidfd: Arc<OwnedFd>,
-    /// Its volume's directory.
-    pub volume_dir: Arc<OwnedFd>,
-}
-
-impl Files {
-    /// As they come with an answer; none where it brings none.
-    fn of(files: Vec<OwnedFd>) -> Option<Files> {
-        let [pidfd, volume_dir] = <[OwnedFd; 2]>::try_from(files).ok()?;
-        Some(Files { pidfd: Arc::new(pidfd), volume_dir: Arc::new(volume_dir) })
-    }
-}
-
-/// A new environment.
-#[derive(Debug)]
-pub struct Created {
-    /// Where it is.
-    pub berth: Berth,
-    /// Its descriptors.
-    pub files: Files,
-    /// How far it is on its way out.
-    pub life: watch::Receiver<Life>,
-}
-
-/// An environment that the keeper has.
-#[derive(Debug)]
-pub struct Held {
-    /// What is known of it.
-    pub facts: Facts,
-    /// Its descriptors, where it lives.
-    pub files: Option<Files>,
-    /// How far it is on its way out.
-    pub life: watch::Receiver<Life>,
-}
-
-/// An environment's life as its keeper sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Life {
-    /// Its agent runs.
-    Alive,
-    /// Its agent has ended.
-    Ended(EnvironmentEnd),
-    /// Nothing of it is left, or this could not be removed.
-    Cleaned(EnvironmentEnd, Option<String>),
-}
-
-impl Life {
-    /// How it ended, if it has.
-    pub fn end(&self) -> Option<EnvironmentEnd> {
-        match self {
-            Life::Alive => None,
-            Life::Ended(end) | Life::Cleaned(end, _) => Some(*end),
-        }
-    }
 }
 
 impl KeeperClient {
@@ -334,82 +257,6 @@ impl Shared {
     }
 }
 
-impl State {
-    /// The keeper is gone for good, and its environments with it: nobody will hear more of what was under way.
-    fn abandon(&mut self) {
-        // An open directory would keep the pool mounted.
-        self.files.clear();
-        self.held.clear();
-        for (_, life) in self.lives.drain() {
-            life.send_if_modified(|life| {
-                let alive = *life == Life::Alive;
-                if alive {
-                    *life = Life::Ended(EnvironmentEnd::Unknown);
-                }
-                alive
-            });
-        }
-    }
-
-    fn abandon_requests(&mut self) {
-        self.creating.clear();
-        self.binding.clear();
-        self.listing.clear();
-        self.telling.clear();
-    }
-
-    fn ended(&mut self, berth: &str, end: EnvironmentEnd) {
-        if let Some(life) = self.lives.get(berth) {
-            life.send_if_modified(|life| {
-                let alive = *life == Life::Alive;
-                if alive {
-                    *life = Life::Ended(end);
-                }
-                alive
-            });
-        }
-    }
-
-    fn cleaned(&mut self, berth: &str, problem: Option<String>) {
-        self.files.remove(berth);
-        if let Some(life) = self.lives.remove(berth) {
-            let end = life.borrow().end().unwrap_or(EnvironmentEnd::Unknown);
-            life.send_replace(Life::Cleaned(end, problem));
-        }
-    }
-
-    fn is_held(&mut self, facts: Facts, files: Vec<OwnedFd>) {
-        let berth = facts.berth.name.clone();
-        let end = match (facts.end, &facts.evidence) {
-            (Some(end), _) => Some(EnvironmentEnd::from(end)),
-            (None, Some(_)) => Some(EnvironmentEnd::Unknown),
-            (None, None) => None,
-        };
-        self.doubtful.remove(&berth);
-        let life = self.lives.entry(berth.clone()).or_insert_with(|| watch::Sender::new(Life::Alive)).subscribe();
-        if let Some(end) = end {
-            self.ended(&berth, end);
-        }
-        let files = match (self.files.get(&berth), Files::of(files)) {
-            (Some(known), _) => Some(known.clone()),
-            (None, Some(told)) => Some(self.files.entry(berth).or_insert(told).clone()),
-            (None, None) => None,
-        };
-        self.telling.push(Arc::new(Held { facts, files, life }));
-    }
-
-    fn listed(&mut self, request: u64) {
-        self.held = std::mem::take(&mut self.telling);
-        // What the new keeper does not know is gone: it found everything there was.
-        for berth in std::mem::take(&mut self.doubtful) {
-            self.cleaned(&berth, None);
-        }
-        if let Some(waiting) = self.listing.remove(&request) {
-            let _ = waiting.send(());
-        }
-    }
-}
-
 fn register(socket: OwnedFd) -> io::Result<Socket> {
     rustix::io::ioctl_fionbio(&socket, true)?;
     watched(socket).map(Arc::new)
@@ -491,15 +338,7 @@ fn hear(shared: &Shared, answer: Answer, files: Vec<OwnedFd>) {
     match answer {
         Answer::Up(found) => shared.host.send_replace(Some(Ok(found))).map_or((), drop),
         Answer::Unable(why) => shared.host.send_replace(Some(Err(why))).map_or((), drop),
-        Answer::Created { request, berth } => {
-            let (sender, life) = watch::channel(Life::Alive);
-            let Some(files) = Files::of(files) else { return };
-            state.lives.insert(berth.name.clone(), sender);
-            state.files.insert(berth.name.clone(), files.clone());
-            if let Some(waiting) = state.creating.remove(&request) {
-                let _ = waiting.send(Ok(Created { berth: *berth, files, life }));
-            }
-        }
+        Answer::Created { request, berth } => state.created(request, *berth, files),
         Answer::Failed { request, why } => {
             if let Some(waiting) = state.creating.remove(&request) {
                 let _ = waiting.send(Err(why));

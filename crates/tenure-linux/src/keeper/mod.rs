@@ -25,6 +25,7 @@ mod door;
 mod facts;
 mod ground;
 mod link;
+mod lives;
 mod manage;
 mod place;
 mod recover;
@@ -36,7 +37,8 @@ mod wire;
 
 pub use crate::walls::order::Order;
 pub use berth::{Berth, SOCKET_NAME};
-pub use client::{Created, Files, Held, KeeperClient, Life, watched};
+pub use client::{KeeperClient, watched};
 pub use facts::{Bound, End, Facts};
+pub use lives::{Created, Files, Held, Life};
 pub use start::{KeeperProcess, Settings, start};
 pub use wire::Host;

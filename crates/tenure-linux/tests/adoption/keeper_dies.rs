@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
         the_deadline_holds_with_manager_and_keeper_dead,
         what_is_left_of_both_is_found_and_can_be_discarded,
         a_keeper_may_be_killed_again_and_again,
+        what_an_ordinary_user_made_is_taken_over_as_well,
     ]
 }
 
@@ -195,4 +196,33 @@ fn a_keeper_may_be_killed_again_and_again() {
         manager.does("destroy", id);
     }
     place.end(manager);
+}
+
+/// EN-10
+fn what_an_ordinary_user_made_is_taken_over_as_well() {
+    let place = Place::of_nobody();
+    let mut first = Manager::start(place.path());
+    let made = first.tell(json!({ "do": "create" }));
+    let Some(id) = made["id"].as_str().map(str::to_owned) else {
+        let why = made["error"].as_str().unwrap_or_default();
+        assert!(why.contains("(clone)") || why.contains("(ID maps)"), "{made}");
+        crate::ground::skipped("adoption", "ordinary users cannot have user namespaces here");
+        return first.quit();
+    };
+    let (pids, old) = (agents(place.uuid()), first.keeper);
+    first.kill();
+    let mut second = Manager::start(place.path());
+    assert_eq!((second.keeper, second.adopt(&id)), (old, json!({ "found": "alive" })));
+    let other = second.create();
+    second.kill();
+    host::kill(old);
+    let mut third = Manager::start(place.path());
+    for id in [&id, &other] {
+        assert_eq!(third.adopt(id), json!({ "found": "alive" }));
+    }
+    assert!(pids.iter().all(|pid| agents(place.uuid()).contains(pid)));
+    third.does("destroy", &id);
+    third.does("discard", &other);
+    assert!(agents(place.uuid()).is_empty());
+    place.end(third);
 }

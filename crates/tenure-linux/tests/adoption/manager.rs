@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(50);
 /// Is a manager, if this process was started for one; then it never returns. Must be called before any thread is started.
 pub fn play() {
     let Some(data_dir) = std::env::var_os(DATA_DIR) else { return };
+    become_owner_of(Path::new(&data_dir));
     let pooled = std::env::var(POOLED).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let keeper = keeper::start(Settings {
         data_dir: data_dir.into(),
@@ -60,6 +61,19 @@ pub fn play() {
         });
     }
     std::process::exit(0);
+}
+
+/// Gives up being root, where the data directory is an ordinary user's.
+fn become_owner_of(data_dir: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    let owner = std::fs::metadata(data_dir).unwrap().uid();
+    if owner != 0 {
+        let (uid, gid) = (rustix::process::Uid::from_raw(owner), rustix::process::Gid::from_raw(owner));
+        rustix::thread::set_thread_groups(&[]).unwrap();
+        rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+        rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable).unwrap();
+    }
 }
 
 fn say(what: &Value) {
@@ -128,7 +142,8 @@ impl Played {
     }
 
     async fn create(&mut self, told: &Value) -> Result<Value, EnvironmentError> {
-        let spec = EnvironmentSpec { deadline_boot_ms: told["deadline"].as_u64(), grace_ms: 200, ..inside::spec() };
+        let spec =
+            EnvironmentSpec { deadline_boot_ms: told["deadline"].as_u64(), allow_unenforced: true, ..inside::spec() };
         // What is fixed at creation would not come from a pool.
         let spec = EnvironmentSpec { grace_ms: if told["pooled"] == true { 5000 } else { 200 }, ..spec };
         let env = self.driver.create(spec).await?;
@@ -286,6 +301,14 @@ impl Place {
     pub fn new() -> Place {
         let home = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let dir = tempfile::Builder::new().prefix("adoption-").tempdir_in(home).unwrap();
+        Place { dir, uuid: std::sync::OnceLock::new() }
+    }
+
+    /// One of an ordinary user's.
+    pub fn of_nobody() -> Place {
+        const NOBODY: u32 = 65_534;
+        let dir = tempfile::Builder::new().prefix("adoption-").tempdir_in("/var/tmp").unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         Place { dir, uuid: std::sync::OnceLock::new() }
     }
 
