@@ -1,5 +1,7 @@
 //! Tickets are spent once and in time; tokens of previews end with what they came from.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 use tenure_api::ticket::{Grant, NotIssued, Purpose, TICKET_TTL_MS, TOKEN_TTL_MS, Tickets, is_ticket, is_token};
 use tenure_session::{Caller, LeaseToken, Role, SessionId, Timestamp};

@@ -113,3 +113,37 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::Empty;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    async fn check(piece: &'static [u8]) {
+        let (ours, mut theirs) = duplex(1024);
+        let server = tokio::spawn(async move {
+            // Who speaks without being asked is refused at once.
+            theirs.read_u8().await.unwrap();
+            while theirs.write_all(piece).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
+        let answer = exchange(ours, request, Duration::from_millis(100)).await;
+        assert_eq!(answer.err().as_deref(), Some("no answer within 1 s"), "{piece:?}");
+        // The connection is let go, too.
+        server.await.unwrap();
+    }
+
+    /// EN-6
+    #[tokio::test]
+    async fn who_is_silent_or_dribbles_is_waited_for_only_so_long() {
+        let (ours, _theirs) = duplex(1024);
+        let request = Request::get("/").body(Empty::<Bytes>::new()).unwrap();
+        let answer = exchange(ours, request, Duration::from_millis(50)).await;
+        assert_eq!(answer.err().as_deref(), Some("no answer within 1 s"));
+        check(b"\r\n").await;
+        check(b"HTTP/1.1 100 Continue\r\n\r\n").await;
+    }
+}

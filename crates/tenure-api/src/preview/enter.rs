@@ -39,7 +39,7 @@ pub(super) async fn at_path(door: &Shared, request: Request) -> Result<Response,
     let (by_header, authorization) = bearer(door, &parts);
     let by_token = place.token.is_some() || (by_header.is_none() && ticket.is_some());
     // Whoever has the token is the page that was given it, though the sandbox has taken its origin away.
-    if !same_origin(&parts.headers) && !(opaque && by_token) {
+    if !(same_origin(&parts.headers) || (opaque && by_token)) {
         return Err(denied("the request comes from a page of another origin"));
     }
     let credential = match (place.token, by_header, ticket) {

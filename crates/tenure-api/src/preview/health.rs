@@ -11,7 +11,7 @@ use tenure_engine::{Call, EngineError, PreviewHealth};
 
 /// Whether a server inside answers, at which port, and what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
+pub(crate) struct Health {
     /// Whether it answered `GET /` within 5 s with a status below 500. A server that says "not found" or "not allowed" is well; one that says it failed
     /// is not.
     pub healthy: bool,
@@ -24,7 +24,7 @@ pub struct Health {
 }
 
 /// Asks a registered port for `/`. It is no activity of the session's.
-pub async fn health(door: &Shared, call: &Call, id: &str, port: &str) -> Result<Health, Problem> {
+pub(crate) async fn health(door: &Shared, call: &Call, id: &str, port: &str) -> Result<Health, Problem> {
     let listens = door.engine.preview_health(call, id, port).await?;
     // The engine has read it before: it is one.
     let port: u16 = port.parse().map_err(|_| EngineError::field("port", "must be 1024 to 65535"))?;

@@ -160,3 +160,32 @@ fn cookies(headers: &HeaderMap) -> Option<HeaderValue> {
         .collect();
     (!theirs.is_empty()).then(|| HeaderValue::from_str(&theirs.join("; ")).ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICKET: &str = "tkt_0123456789012345678901234567890123456789012";
+
+    fn check(query: &str, inside: &str) {
+        let query = query.replace("TICKET", TICKET);
+        assert_eq!(target("/p", Some(&query)).unwrap().as_str(), inside, "{query}");
+    }
+
+    /// AU-2, EN-6
+    #[test]
+    fn tickets_are_taken_out_of_a_query_and_the_rest_stays_as_it_was_written() {
+        check("ticket=TICKET", "/p");
+        check("a=%20+&ticket=TICKET&b", "/p?a=%20+&b");
+        check("tick%65t=TICKET&ticket=%74kt_0123456789012345678901234567890123456789012", "/p");
+        check("ticket=TICKET&ticket=TICKET&a", "/p?a");
+        // What only looks alike is the application's.
+        check("ticket=7&ticket=tkt_x", "/p?ticket=7&ticket=tkt_x");
+        check("", "/p");
+        check("&&", "/p?&&");
+        assert_eq!(ticket(&format!("a&tick%65t={TICKET}")).as_deref(), Some(TICKET));
+        assert_eq!(ticket("ticket=7"), None);
+        assert_eq!(target("", None).unwrap().as_str(), "/");
+        assert_eq!(target("//evil.example/x", None).unwrap().as_str(), "//evil.example/x");
+    }
+}

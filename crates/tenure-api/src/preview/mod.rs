@@ -33,16 +33,16 @@ use crate::asked::Shared;
 use crate::problem::Problem;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-pub use health::{Health, health};
-pub use place::{host_name, path_of};
+pub(crate) use health::health;
+pub(crate) use place::{host_name, path_of};
 
 /// Answers a request for a preview by path.
-pub async fn at_path(door: &Shared, request: Request) -> Response {
+pub(crate) async fn at_path(door: &Shared, request: Request) -> Response {
     answered(enter::at_path(door, request).await)
 }
 
 /// Answers a request for a preview by host.
-pub async fn at_host(door: &Shared, request: Request) -> Response {
+pub(crate) async fn at_host(door: &Shared, request: Request) -> Response {
     answered(enter::at_host(door, request).await)
 }
 

@@ -5,7 +5,7 @@ use tenure_session::SessionId;
 
 /// A preview by path, as it was asked for: nothing of it is checked but how it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PathPlace<'a> {
+pub(super) struct PathPlace<'a> {
     /// The session.
     pub session: &'a str,
     /// The port.
@@ -18,7 +18,7 @@ pub struct PathPlace<'a> {
 
 /// A preview by host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPlace {
+pub(super) struct HostPlace {
     /// The session.
     pub session: SessionId,
     /// The port.
@@ -26,12 +26,12 @@ pub struct HostPlace {
 }
 
 /// The path of a preview, without a slash at its end.
-pub fn path_of(session: &str, port: &str) -> String {
+pub(crate) fn path_of(session: &str, port: &str) -> String {
     format!("/v1/sessions/{session}/preview/{port}")
 }
 
 /// The host name of a preview.
-pub fn host_name(session: &SessionId, port: u16, domain: &str) -> String {
+pub(crate) fn host_name(session: &SessionId, port: u16, domain: &str) -> String {
     format!("{port}-{}.{domain}", session.compact())
 }
 

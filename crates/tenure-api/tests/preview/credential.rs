@@ -26,7 +26,7 @@ async fn without_a_credential_nothing_is_reached() {
 async fn to_a_stranger_there_is_no_such_session() {
     let house = House::open().await;
     house.inside_says(HELLO);
-    let (_, key) = user(&house.door.engine, "mallory").await;
+    let (_, key) = user(&house.engine, "mallory").await;
     let bearer = format!("Bearer {key}");
     let answer = house.get(&format!("{}/", house.path()), "localhost", &[("Authorization", &bearer)]).await;
     assert_eq!(status(&answer), 404);
@@ -64,13 +64,13 @@ async fn a_ticket_is_exchanged_for_a_token_in_the_path() {
 async fn a_ticket_for_something_else_is_spent_and_worth_nothing() {
     let house = House::open().await;
     house.inside_says(HELLO);
-    let now = house.door.engine.now();
-    let issue = |purpose| house.door.tickets.issue(house.grant(purpose), now).unwrap().secret;
+    let now = house.engine.now();
+    let issue = |purpose| house.tickets.issue(house.grant(purpose), now).unwrap().secret;
     for purpose in [Purpose::Events, Purpose::Terminal { lease: None }, Purpose::Preview { port: PORT + 1 }] {
         let ticket = issue(purpose);
         let path = format!("{}/?ticket={ticket}", house.path());
         assert_eq!(status(&house.get(&path, "localhost", &[]).await), 401, "{purpose:?}");
-        assert!(house.door.tickets.spend(&ticket, now).is_none());
+        assert!(house.tickets.spend(&ticket, now).is_none());
     }
 }
 
@@ -91,7 +91,7 @@ async fn a_token_is_bound_to_its_session_and_port() {
         assert_eq!(status(&house.get(&path, "localhost", &[]).await), 401, "{path}");
     }
     let grant = Grant { session: other.id.clone(), ..house.grant(Purpose::Preview { port: PORT }) };
-    let token = house.door.tickets.exchange(grant, house.door.engine.now()).unwrap().secret;
+    let token = house.tickets.exchange(grant, house.engine.now()).unwrap().secret;
     let path = format!("{}/~{token}/", house.path());
     assert_eq!(status(&house.get(&path, "localhost", &[]).await), 401);
 }
@@ -103,7 +103,7 @@ async fn a_token_is_worth_nothing_once_its_key_is_revoked() {
     house.inside_says(HELLO);
     let (path, ticket) = (format!("{}/", house.own_path()), house.ticket());
     assert_eq!(status(&house.get(&path, "localhost", &[]).await), 200);
-    revoke(&house.door.engine, &house.owner.credential).await;
+    revoke(&house.engine, &house.owner.credential).await;
     assert_eq!(status(&house.get(&path, "localhost", &[]).await), 401);
     assert_eq!(status(&house.get(&format!("{}/?ticket={ticket}", house.path()), "localhost", &[]).await), 401);
     assert_eq!(status(&house.get_by_key("/").await), 401);
@@ -134,7 +134,7 @@ async fn what_is_posted_with_a_ticket_arrives() {
 #[tokio::test]
 async fn what_is_no_port_is_said_only_to_whoever_may_know_of_the_session() {
     let house = House::open().await;
-    let (_, stranger) = user(&house.door.engine, "mallory").await;
+    let (_, stranger) = user(&house.engine, "mallory").await;
     for port in ["80", "99999", "x", "%20"] {
         let path = format!("{}/", house.path().replace("8080", port));
         let as_owner = format!("Bearer {}", house.key);

@@ -1,14 +1,11 @@
 //! A door with previews on a port of the loopback, one session behind it, and servers inside the session.
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::response::Response;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 use tenure_api::jwt::{Jwt, JwtKey, KeyMaterial, UserClaim};
 use tenure_api::ticket::{Grant, Purpose, Tickets};
-use tenure_api::{DoorParts, DoorState, HttpMeters, PreviewSettings, preview};
+use tenure_api::{Door, DoorParts, HttpMeters, PreviewSettings, ServeSettings};
 use tenure_engine::{
     Answer, BaseError, BaseSource, Bases, Call, CreateRequest, Engine, HostClock, KeyRequest, Parts, Settings,
     TerminateRequest,
@@ -18,6 +15,7 @@ use tenure_session::{Caller, Role, SessionId};
 use tenure_sqlite::SqliteStore;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 pub const DOMAIN: &str = "preview.example";
 pub const PORT: u16 = 8080;
@@ -73,7 +71,10 @@ impl Bases for NoBases {
 }
 
 pub struct House {
-    pub door: Arc<DoorState>,
+    pub engine: Engine,
+    pub tickets: Tickets,
+    /// Cancelled when the door closes.
+    pub closing: CancellationToken,
     pub address: SocketAddr,
     /// The secret of the owner's key, and what the engine knows of the owner.
     pub key: String,
@@ -150,10 +151,11 @@ impl House {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let previews = PreviewSettings { domain: Some(DOMAIN.to_owned()), https, port: Some(address.port()) };
-        let door = Arc::new(DoorState::new(DoorParts {
-            engine,
+        let tickets = Tickets::default();
+        let door = Door::new(DoorParts {
+            engine: engine.clone(),
             jwt: Jwt::new(vec![issuer()]).unwrap(),
-            tickets: Tickets::default(),
+            tickets: tickets.clone(),
             previews,
             allowed_hosts: Vec::new(),
             listen: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
@@ -161,20 +163,20 @@ impl House {
             metrics_token: None,
             audit: Default::default(),
             upload_dir: output.path().to_owned(),
-        }));
-        let router = Router::new().fallback(answer).with_state(door.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        House { door, address, key, owner, id: session.id, environment, _output: output }
+        });
+        let closing = door.closing();
+        tokio::spawn(async move { door.serve(listener, ServeSettings::default(), std::future::pending()).await });
+        House { engine, tickets, closing, address, key, owner, id: session.id, environment, _output: output }
     }
 
     /// The path of the preview, without a slash at its end.
     pub fn path(&self) -> String {
-        preview::path_of(self.id.as_str(), &PORT.to_string())
+        format!("/v1/sessions/{}/preview/{PORT}", self.id)
     }
 
     /// The host of the preview, with the port of the door.
     pub fn host(&self) -> String {
-        format!("{}:{}", preview::host_name(&self.id, PORT, DOMAIN), self.address.port())
+        format!("{PORT}-{}.{DOMAIN}:{}", self.id.compact(), self.address.port())
     }
 
     pub fn grant(&self, purpose: Purpose) -> Grant {
@@ -183,13 +185,13 @@ impl House {
 
     pub fn ticket(&self) -> String {
         let grant = self.grant(Purpose::Preview { port: PORT });
-        self.door.tickets.issue(grant, self.door.engine.now()).unwrap().secret
+        self.tickets.issue(grant, self.engine.now()).unwrap().secret
     }
 
     /// A token as a ticket is exchanged for.
     pub fn token(&self) -> String {
         let grant = self.grant(Purpose::Preview { port: PORT });
-        self.door.tickets.exchange(grant, self.door.engine.now()).unwrap().secret
+        self.tickets.exchange(grant, self.engine.now()).unwrap().secret
     }
 
     /// The path of the preview with a token.
@@ -199,7 +201,7 @@ impl House {
 
     /// A token of the configured issuer for one of its users.
     pub fn issued_token(&self, sub: &str) -> String {
-        let exp = self.door.engine.now().as_ms() / 1000 + 60;
+        let exp = self.engine.now().as_ms() / 1000 + 60;
         let claims = serde_json::json!({ "iss": "https://acme.example", "aud": "tenure", "sub": sub, "exp": exp });
         let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
         jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
@@ -207,14 +209,14 @@ impl House {
 
     pub async fn end(&self) {
         let call = Call::by(Arc::new(self.owner.clone()));
-        self.door.engine.session_terminate(&call, self.id.as_str(), Ok(TerminateRequest::default())).await.unwrap();
+        self.engine.session_terminate(&call, self.id.as_str(), Ok(TerminateRequest::default())).await.unwrap();
     }
 
     /// A server inside that does this with each connection.
-    pub fn inside<F: Future<Output = ()> + Send>(&self, serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static)
-    where
-        F: 'static,
-    {
+    pub fn inside<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        serve: impl Fn(DuplexStream) -> F + Send + Sync + 'static,
+    ) {
         let mut connections = self.environment.listen(PORT);
         tokio::spawn(async move {
             while let Some(stream) = connections.recv().await {
@@ -295,12 +297,4 @@ pub async fn user(engine: &Engine, name: &str) -> (Caller, String) {
 pub async fn revoke(engine: &Engine, key: &str) {
     let admin = Caller { user: "root".parse().unwrap(), role: Role::Admin, credential: "test".to_owned() };
     engine.key_revoke(&Call::by(Arc::new(admin)), key).await.unwrap();
-}
-
-async fn answer(State(door): State<Arc<DoorState>>, request: Request) -> Response {
-    let host = request.headers().get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
-    match host.contains(DOMAIN) {
-        true => preview::at_host(&door, request).await,
-        false => preview::at_path(&door, request).await,
-    }
 }

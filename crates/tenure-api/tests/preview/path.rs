@@ -250,23 +250,29 @@ async fn a_sandboxed_pages_preflight_is_answered_without_the_server_inside() {
 #[tokio::test]
 async fn health_is_whether_something_answers() {
     let house = House::open().await;
-    let call = tenure_engine::Call::by(std::sync::Arc::new(house.owner.clone()));
-    let ask = || tenure_api::preview::health(&house.door, &call, house.id.as_str(), "8080");
-    let health = ask().await.unwrap();
-    assert!(!health.healthy && health.error.is_some(), "{health:?}");
+    let silent = health(&house, PORT).await;
+    assert!(silent["healthy"] == false && silent["port"] == PORT && silent["error"].is_string(), "{silent}");
     for (answer, healthy, code) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true, Some(200)),
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", true, Some(404)),
         ("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", false, Some(500)),
+        ("HTTP/1.1 101 Switching Protocols\r\n\r\n", false, Some(101)),
         ("SSH-2.0-OpenSSH\r\n\r\n", false, None),
         ("", false, None),
     ] {
         let seen = house.inside_says(answer);
-        let health = ask().await.unwrap();
-        assert_eq!((health.healthy, health.status_code), (healthy, code), "{answer:?} {health:?}");
-        assert_eq!(health.error.is_some(), code.is_none());
+        let health = health(&house, PORT).await;
+        assert_eq!(health["healthy"], healthy, "{answer:?} {health}");
+        assert_eq!(health["status_code"].as_u64(), code, "{answer:?} {health}");
+        assert_eq!(health["error"].is_string(), code.is_none(), "{answer:?} {health}");
         assert!(seen.text().starts_with("GET / HTTP/1.1\r\n"));
     }
-    let missing = tenure_api::preview::health(&house.door, &call, house.id.as_str(), "9090").await.unwrap_err();
-    assert_eq!(missing.status().as_u16(), 404);
+    assert_eq!(health(&house, 9090).await["code"], "PREVIEW_NOT_FOUND");
+}
+
+async fn health(house: &House, port: u16) -> serde_json::Value {
+    let bearer = format!("Bearer {}", house.key);
+    let path = format!("/v1/sessions/{}/previews/{port}/health", house.id);
+    let answer = house.get(&path, "localhost", &[("Authorization", &bearer)]).await;
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }

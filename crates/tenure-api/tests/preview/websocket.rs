@@ -126,7 +126,7 @@ async fn the_end_of_the_credential_cuts_a_websocket() {
     echo(&house);
     let (mut socket, _) = connect(&house, &format!("{}/", house.own_path()), &[]).await.unwrap();
     says_again(&mut socket, Message::text("hello")).await;
-    revoke(&house.door.engine, &house.owner.credential).await;
+    revoke(&house.engine, &house.owner.credential).await;
     is_cut(socket).await;
 }
 
@@ -137,7 +137,7 @@ async fn the_end_of_the_door_cuts_a_websocket() {
     echo(&house);
     let (mut socket, _) = connect(&house, &format!("{}/", house.own_path()), &[]).await.unwrap();
     says_again(&mut socket, Message::text("hello")).await;
-    house.door.closing.cancel();
+    house.closing.cancel();
     is_cut(socket).await;
 }
 
