@@ -14,6 +14,7 @@
 //! by whoever comes before its end is recorded. The store says the same again inside each update.
 
 use crate::limits::{InvalidField, Range};
+use crate::presence::{Presence, activity_lag_ms};
 use crate::session::Session;
 use crate::state::State;
 use crate::time::Timestamp;
@@ -209,7 +210,7 @@ pub struct DowntimeShift {
 }
 
 /// What is moved of a session after the service was down from the last sign of life until its start: a lease that ran out meanwhile gets one TTL from the
-/// start, an idle limit that passed meanwhile one idle window, at most 60 s. What had run out before the service went down stays so.
+/// start, an idle limit that passed meanwhile one idle window from it, at most 60 s. What had run out before the service went down stays so.
 pub fn shift_downtime(session: &Session, from: Timestamp, until: Timestamp) -> Option<DowntimeShift> {
     if session.end.is_some() {
         return None;
@@ -219,15 +220,22 @@ pub fn shift_downtime(session: &Session, from: Timestamp, until: Timestamp) -> O
         let one_ttl = until.plus_ms(lease.ttl_ms);
         one_ttl.min(session.lifetime_ends_at).max(lease.expires_at)
     });
-    let last_activity_at = idle_timeout_ms(session)
-        .filter(|timeout_ms| meanwhile(&session.last_activity_at.plus_ms(*timeout_ms)))
-        .map(|timeout_ms| {
-            let window_ms = timeout_ms.min(IDLE_AFTER_DOWNTIME_MS);
-            let before_it = i64::try_from(timeout_ms - window_ms).unwrap_or(i64::MAX);
-            Timestamp::from_ms(until.as_ms().saturating_sub(before_it)).max(session.last_activity_at)
-        });
+    let last_activity_at = idle_timeout_ms(session).and_then(|timeout_ms| idle_again(session, timeout_ms, from, until));
     (lease_expires_at.is_some() || last_activity_at.is_some())
         .then_some(DowntimeShift { lease_expires_at, last_activity_at })
+}
+
+/// When it counts as last worked in, so that its idle limit passes one window after the start. What a crash may have lost of its activity is taken for
+/// granted before and after, see [`Presence::after_crash`].
+fn idle_again(session: &Session, timeout_ms: u64, from: Timestamp, until: Timestamp) -> Option<Timestamp> {
+    let passed_at = Presence::after_crash(session, from).last_activity_at(session).plus_ms(timeout_ms);
+    if passed_at <= from || until < passed_at {
+        return None;
+    }
+    let before_ms = timeout_ms.saturating_add(activity_lag_ms(&session.limits));
+    let passes_at = until.plus_ms(timeout_ms.min(IDLE_AFTER_DOWNTIME_MS));
+    let worked_in = passes_at.as_ms().saturating_sub(i64::try_from(before_ms).unwrap_or(i64::MAX));
+    Some(Timestamp::from_ms(worked_in).max(session.last_activity_at))
 }
 
 /// Its idle timeout, where its idle clock runs.

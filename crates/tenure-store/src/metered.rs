@@ -2,9 +2,9 @@
 
 use crate::{
     AuditDraft, AuditEntry, AuditFilter, Changed, ClockAnchor, ExecIntended, ExecIntent, ExecOutcome, ExecRecord,
-    IdempotencyRecord, KeyRecord, Page, PageRequest, PreviewRecord, SessionAttach, SessionCreate, SessionCreated,
-    SessionDelete, SessionEnd, SessionExtend, SessionFilter, SessionMove, SignedHead, Store, StoreError, StoredAnswer,
-    TemplateRecord,
+    IdempotencyRecord, KeyRecord, LeaseBeat, LeaseGivingUp, LeaseRenewed, LeaseTaking, Page, PageRequest,
+    PreviewRecord, SessionAttach, SessionCreate, SessionCreated, SessionDelete, SessionEnd, SessionExtend,
+    SessionFilter, SessionMove, SessionsShift, SignedHead, Store, StoreError, StoredAnswer, TemplateRecord,
 };
 use async_trait::async_trait;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -143,6 +143,10 @@ macro_rules! every_store_method {
             session_unfinished(after: Option<SessionId>, limit: u32) -> Vec<Session>;
             session_due(now: Timestamp, limit: u32) -> Vec<Session>;
             session_count() -> Vec<(State, u64)>;
+            lease_take(change: LeaseTaking) -> Changed;
+            lease_renew(beat: LeaseBeat) -> LeaseRenewed;
+            lease_release(change: LeaseGivingUp) -> Changed;
+            sessions_shift(shift: SessionsShift) -> u64;
             exec_intend(intent: ExecIntent) -> ExecIntended;
             exec_started(id: &ExecId, at: Timestamp) -> ();
             exec_settle(id: &ExecId, outcome: ExecOutcome, entry: Option<AuditDraft>) -> bool;

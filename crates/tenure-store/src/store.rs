@@ -6,6 +6,7 @@ use crate::error::StoreError;
 use crate::exec::{ExecIntended, ExecIntent, ExecOutcome, ExecRecord};
 use crate::idempotency::{IdempotencyRecord, StoredAnswer};
 use crate::key::KeyRecord;
+use crate::lease::{LeaseBeat, LeaseGivingUp, LeaseRenewed, LeaseTaking, SessionsShift};
 use crate::page::{Page, PageRequest};
 use crate::preview::PreviewRecord;
 use crate::session::{
@@ -65,6 +66,15 @@ pub trait Store: Send + Sync {
     async fn session_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError>;
     /// How many sessions are in each state, deleted ones left out.
     async fn session_count(&self) -> Result<Vec<(State, u64)>, StoreError>;
+
+    /// Takes the lease of a session.
+    async fn lease_take(&self, change: LeaseTaking) -> Result<Changed, StoreError>;
+    /// Renews the lease of a session: the one change that may be made tens of thousands of times a second.
+    async fn lease_renew(&self, beat: LeaseBeat) -> Result<LeaseRenewed, StoreError>;
+    /// Gives the lease of a session up.
+    async fn lease_release(&self, change: LeaseGivingUp) -> Result<Changed, StoreError>;
+    /// Moves the leases and idle limits of live sessions that ran out while the service was down, and says of how many sessions.
+    async fn sessions_shift(&self, shift: SessionsShift) -> Result<u64, StoreError>;
 
     /// Puts an exec into the ledger.
     async fn exec_intend(&self, intent: ExecIntent) -> Result<ExecIntended, StoreError>;

@@ -27,7 +27,14 @@ flaws! {
     AKeyOfARequestIsEverybodys,
     ALateWordIsTaken,
     OnlyOneWordIsLookedFor,
+    ALeaseIsAnybodys,
+    ALeaseIsTakenLater,
     APageEndsTheList,
+    ARenewalComesBefore,
+    ARenewalIsForgotten,
+    AStartMovesEverything,
+    AStartMovesNothing,
+    AnyTokenRenews,
     ARefusedChangeIsDone,
     AStartCommandIsActivity,
     ATakenIdIsMade,
@@ -68,7 +75,7 @@ macro_rules! straight {
 }
 straight! {
     u16, u32, &str, &SessionId, &ExecId, &KeyId, &UserId, Option<u32>, Option<SessionId>, Option<AuditDraft>, AuditDraft, ClockAnchor, SessionAttach,
-    SessionDelete, SessionExtend, ExecOutcome, StoredAnswer, PreviewRecord, KeyRecord, TemplateRecord, AuditFilter, EnvironmentState, PageRequest, SessionMove,
+    SessionDelete, SessionExtend, ExecOutcome, StoredAnswer, PreviewRecord, KeyRecord, TemplateRecord, AuditFilter, EnvironmentState, PageRequest, SessionMove, LeaseGivingUp,
 }
 
 impl Bend for SessionCreate {
@@ -78,6 +85,35 @@ impl Bend for SessionCreate {
         }
         if let (Flaw::AKeyOfARequestIsEverybodys, Some(claim)) = (flaw, &mut self.claim) {
             claim.user = "anybody".parse().unwrap();
+        }
+    }
+}
+
+impl Bend for LeaseTaking {
+    fn bend(&mut self, _: &str, flaw: Flaw) {
+        self.takeover |= flaw == Flaw::ALeaseIsAnybodys;
+        if flaw == Flaw::ALeaseIsTakenLater {
+            self.at = self.at.plus_ms(1);
+        }
+    }
+}
+
+impl Bend for LeaseBeat {
+    fn bend(&mut self, _: &str, flaw: Flaw) {
+        match flaw {
+            Flaw::ARenewalComesBefore => self.at = Timestamp::from_ms(self.at.as_ms() - 1),
+            Flaw::AnyTokenRenews => self.token = tenure_session::LeaseToken(1),
+            _ => {}
+        }
+    }
+}
+
+impl Bend for SessionsShift {
+    fn bend(&mut self, _: &str, flaw: Flaw) {
+        match flaw {
+            Flaw::AStartMovesEverything => self.from = Timestamp::default(),
+            Flaw::AStartMovesNothing => self.until = self.from,
+            _ => {}
         }
     }
 }
@@ -157,6 +193,9 @@ fn bend_answer(method: &str, flaw: Flaw, answer: &mut dyn Any) {
     when!(CountsAreOneTooHigh, "session_count", |counts: Vec<(State, u64)>| counts.iter_mut().for_each(|c| c.1 += 1));
     when!(DueIsInNoOrder, "session_due", |due: Vec<Session>| due.reverse());
     when!(UnfinishedIsInNoOrder, "session_unfinished", |unfinished: Vec<Session>| unfinished.reverse());
+    when!(ARenewalIsForgotten, "lease_renew", |renewed: LeaseRenewed| if let LeaseRenewed::Renewed(lease) = renewed {
+        lease.last_heartbeat_at = None;
+    });
     when!(EverythingIsSettledFirst, "exec_settle", |first: bool| *first = true);
     when!(PreviewsAreAlwaysRemoved, "preview_remove", |removed: bool| *removed = true);
     when!(MetadataIsLost, "audit_list", |page: Page<AuditEntry>| page.items.iter_mut().for_each(|e| e.metadata = None));

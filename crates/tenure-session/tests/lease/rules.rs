@@ -283,13 +283,22 @@ fn what_ran_out_while_nobody_could_help_it_gets_one_window_more(law: &Law) {
     // Idle for 10 s, at most a minute more.
     let idle = session(State::Ready);
     let shift = (law.shift)(&idle, at(9_999), at(30_000)).unwrap();
-    assert_eq!(shift, DowntimeShift { lease_expires_at: None, last_activity_at: Some(at(30_000)) });
+    assert_eq!(
+        shift,
+        DowntimeShift { lease_expires_at: None, last_activity_at: Some(at(29_000)) },
+        "and a second may be lost"
+    );
+    let idle = Session { last_activity_at: at(29_000), ..session(State::Ready) };
+    let presence = Presence::after_crash(&idle, at(31_000));
+    let ends = Verdict::End(Limit::IdleTimeout, at(40_000));
+    assert_eq!(verdict(&idle, &presence, at(39_999)), Verdict::Proceed, "one window of 10 s");
+    assert_eq!(verdict(&idle, &presence, at(40_000)), ends);
     let mut patient = session(State::Running);
     patient.limits.idle_timeout_ms = Some(3_600_000);
     let shift = (law.shift)(&patient, at(3_000_000), at(7_200_000)).unwrap();
-    assert_eq!(shift.last_activity_at, Some(at(7_200_000 - 3_600_000 + 60_000)));
+    assert_eq!(shift.last_activity_at, Some(at(7_200_000 + 60_000 - 3_600_000 - 360_000)));
     let both = (law.shift)(&held(0), from, at(20_000)).unwrap();
-    assert_eq!((both.lease_expires_at, both.last_activity_at), (Some(at(21_000)), Some(at(20_000))));
+    assert_eq!((both.lease_expires_at, both.last_activity_at), (Some(at(21_000)), Some(at(19_000))));
 }
 
 /// GV-7, LS-4
@@ -297,7 +306,7 @@ fn what_ran_out_before_or_did_not_run_out_stays_as_it_is(law: &Law) {
     for (from, until) in [(1_000, 5_000), (1_001, 5_000), (0, 999), (500, 500)] {
         assert_eq!((law.shift)(&held(0), at(from), at(until)), None, "{from}..{until}");
     }
-    for (from, until) in [(10_000, 50_000), (0, 9_999)] {
+    for (from, until) in [(11_000, 50_000), (0, 9_999)] {
         assert_eq!((law.shift)(&session(State::Ready), at(from), at(until)), None, "{from}..{until}");
     }
     // Its idle clock stood still.

@@ -11,8 +11,8 @@ use crate::row::parsed;
 use crate::writer::Writing;
 use rusqlite::{Connection, OptionalExtension, params};
 use tenure_session::{
-    DowntimeShift, Lease, LeaseRelease, LeaseTake, LeaseToken, Session, SessionId, Timestamp, lease_release, lease_take,
-    shift_downtime,
+    DowntimeShift, Lease, LeaseRelease, LeaseTake, LeaseToken, Session, SessionId, Timestamp, lease_release,
+    lease_take, shift_downtime,
 };
 use tenure_store::{Changed, LeaseBeat, LeaseGivingUp, LeaseRenewed, LeaseTaking, SessionsShift};
 
@@ -50,7 +50,8 @@ pub(crate) fn renew(writing: &Writing<'_>, beat: &LeaseBeat) -> Result<LeaseRene
     });
     Ok(match renewed.optional()? {
         Some(lease) => LeaseRenewed::Renewed(lease),
-        None => get(writing.sql, &beat.id)?.map_or(LeaseRenewed::Missing, LeaseRenewed::Refused),
+        None => get(writing.sql, &beat.id)?
+            .map_or(LeaseRenewed::Missing, |session| LeaseRenewed::Refused(Box::new(session))),
     })
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod exec;
 mod idempotency;
 mod key;
+mod lease;
 mod preview;
 mod session;
 mod session_change;
@@ -21,6 +22,7 @@ pub use clock::*;
 pub use exec::*;
 pub use idempotency::*;
 pub use key::*;
+pub use lease::*;
 pub use preview::*;
 pub use session::*;
 pub use session_change::*;
@@ -105,6 +107,19 @@ macro_rules! store_conformance {
             deleting_an_ended_session_keeps_its_end
             of_many_deletions_one_is_made
             undeleting_brings_the_record_back_ended
+
+            a_lease_is_taken_once
+            of_many_that_take_a_lease_one_gets_it
+            a_token_is_never_given_again
+            a_lease_is_renewed_by_its_token_only
+            a_renewal_within_the_interval_changes_nothing
+            a_renewal_goes_neither_back_nor_past_the_lifetime
+            what_ran_out_is_neither_renewed_nor_taken_nor_given_up
+            what_has_ended_keeps_its_lease
+            a_renewed_lease_does_not_expire
+            renewal_and_expiry_never_both_win
+            a_lease_is_due_when_it_runs_out_and_not_before_it_was_renewed_to
+            a_start_moves_what_ran_out_while_it_was_down
 
             lists_are_filtered
             lists_are_newest_first_and_whole

@@ -16,7 +16,7 @@ pub(super) fn end(id: &SessionId, seconds: u64) -> SessionEnd {
     guarded(id, TerminationReason::UserRequest, seconds, EndGuard::Always)
 }
 
-fn guarded(id: &SessionId, reason: TerminationReason, seconds: u64, guard: EndGuard) -> SessionEnd {
+pub(super) fn guarded(id: &SessionId, reason: TerminationReason, seconds: u64, guard: EndGuard) -> SessionEnd {
     // Whoever ends a session may not know its state any more.
     let entry = AuditDraft {
         old_state: Some(State::Created),

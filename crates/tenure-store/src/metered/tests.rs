@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tenure_session::{
-    End, EnforcedLimits, EnvironmentId, LeaseToken, LimitRequest, Role, SessionEnvironment, SessionLimits,
+    End, EnforcedLimits, EnvironmentId, LeaseTerms, LeaseToken, LimitRequest, Role, SessionEnvironment, SessionLimits,
     TerminationReason, Trigger,
 };
 
@@ -123,6 +123,21 @@ samples! {
         entry: Sample::sample(),
     };
     SessionExtend = SessionExtend { id: Sample::sample(), by_ms: 1, at: Sample::sample(), entry: Sample::sample() };
+    LeaseTaking = LeaseTaking {
+        id: Sample::sample(),
+        terms: LeaseTerms { ttl_ms: 2, heartbeat_interval_ms: 1 },
+        takeover: false,
+        at: Sample::sample(),
+        entry: Sample::sample(),
+    };
+    LeaseBeat = LeaseBeat { id: Sample::sample(), token: LeaseToken(1), at: Sample::sample() };
+    LeaseGivingUp = LeaseGivingUp {
+        id: Sample::sample(),
+        token: LeaseToken(1),
+        at: Sample::sample(),
+        entry: Sample::sample(),
+    };
+    SessionsShift = SessionsShift { from: Sample::sample(), until: Sample::sample(), entry: Sample::sample() };
     ExecIntent = ExecIntent {
         record: exec(),
         claim: None,
