@@ -20,16 +20,11 @@ setup: ## install what is missing (apt; root or sudo), otherwise say what is
 build: ## build everything for use
 	cargo build --release --locked --workspace
 
-up: setup build ## build, say what this host can do, and what to try
-	@echo
-	@"$(TENURE)" doctor || true
-	@echo
-	@echo 'Try:'
-	@echo '  $(TENURE) run -- sh -c "id; ps ax; ls /"'
-	@echo '  $(TENURE) run --memory 64M --timeout 10s -it -- bash'
+up: setup build ## build, start the server in the background, say its URL and its administrator's key
+	@scripts/up.sh "$(TENURE)"
 
-down: ## stop what runs in the background: nothing does
-	@echo 'Nothing runs in the background: an environment ends with its `tenure run`.'
+down: ## stop the server; sessions live on
+	@scripts/down.sh
 
 test: setup ## all tests; at the end those that could not run, and why
 	@mkdir -p "$(TARGET)" && : >"$(TENURE_SKIP_LOG)"

@@ -28,7 +28,8 @@ pub(crate) fn intend(writing: &Writing<'_>, intent: &ExecIntent) -> Result<ExecI
     let session = work(writing, session, intent)?;
     insert(writing.sql, record)?;
     idempotency::claim(writing, intent.claim.as_ref())?;
-    audit::append(writing, &intent.entry)?;
+    let state = Some(session.state);
+    audit::append(writing, &AuditDraft { old_state: state, new_state: state, ..intent.entry.clone() })?;
     Ok(ExecIntended::Done(session))
 }
 
