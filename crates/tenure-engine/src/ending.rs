@@ -20,6 +20,9 @@ const DESTROY_TRIES: u32 = 5;
 /// How long whoever follows a program may take to write down its end, once its environment is gone.
 const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 
+/// How often the end of an environment is tried to be recorded while the store does not answer.
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long the kernel's last word on an environment that has died is waited for.
 const OBSERVED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -129,8 +132,12 @@ impl Engine {
                 EnvironmentEnd::Killed(9) if oom_kills > 0 => "oom_killed",
                 EnvironmentEnd::Killed(_) | EnvironmentEnd::Exited(_) | EnvironmentEnd::Unknown => "environment_died",
             };
-            if let Err(error) = engine.environment_ended(&id, end, cause).await {
+            while let Err(error) = engine.environment_ended(&id, end, cause).await {
                 tracing::error!(session = %id, %error, chain = error.chain(), "the end of an environment was not recorded");
+                if !matches!(error, EngineError::Unavailable { .. }) {
+                    break;
+                }
+                tokio::time::sleep(RECORD_AGAIN).await;
             }
         });
     }

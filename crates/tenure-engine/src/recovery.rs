@@ -157,24 +157,28 @@ impl Engine {
     }
 
     async fn adopt(&self, session: &Session, record: &SessionEnvironment) -> Result<Outcome, EngineError> {
-        match self.driver().adopt(adoption(record)?).await? {
-            Adopted::Alive(environment) | Adopted::Frozen(environment) => {
-                self.adopted(session, environment).await.map(|()| Outcome::Alive)
+        let silent = match self.driver().adopt(adoption(record)?).await {
+            Ok(Adopted::Alive(environment) | Adopted::Frozen(environment)) => {
+                return self.adopted(session, environment).await.map(|()| Outcome::Alive);
             }
-            Adopted::Silent(environment) => {
-                self.environment_is(session, record, EnvironmentState::Recovering).await?;
-                let (engine, session, record) = (self.clone(), session.clone(), record.clone());
-                tokio::spawn(async move { engine.adopt_silent(&session, &record, environment).await });
-                Ok(Outcome::Recovering)
-            }
-            Adopted::Ended(end) => {
+            Ok(Adopted::Ended(end)) => {
                 let evidence = format!("its first process had ended: {end:?}");
-                self.environment_lost(session, record, evidence).await.map(|()| Outcome::Ended)
+                return self.environment_lost(session, record, evidence).await.map(|()| Outcome::Ended);
             }
-            Adopted::Lost { evidence } => {
-                self.environment_lost(session, record, evidence).await.map(|()| Outcome::Ended)
+            Ok(Adopted::Lost { evidence }) => {
+                return self.environment_lost(session, record, evidence).await.map(|()| Outcome::Ended);
             }
-        }
+            Ok(Adopted::Silent(environment)) => Some(environment),
+            // Nothing could be found out: nothing is concluded.
+            Err(error) => {
+                tracing::error!(session = %session.id, %error, "an environment could not be looked at; asking again");
+                None
+            }
+        };
+        self.environment_is(session, record, EnvironmentState::Recovering).await?;
+        let (engine, session, record) = (self.clone(), session.clone(), record.clone());
+        tokio::spawn(async move { engine.adopt_silent(&session, &record, silent).await });
+        Ok(Outcome::Recovering)
     }
 
     /// It lives, with proof: its freezer, its programs and its watch are put in line with what is stored.
@@ -192,6 +196,11 @@ impl Engine {
             environment.freeze().await?;
         } else {
             environment.thaw().await?;
+        }
+        // More time that was given, and that it was not told of.
+        let deadline = self.timeline().boot_ms_at(session.lifetime_ends_at);
+        if let Err(error) = environment.set_deadline(Some(deadline)).await {
+            tracing::warn!(session = %session.id, %error, "an environment was not told when it ends");
         }
         live.set_environment(environment.clone());
         self.meters().environments.inc();
@@ -211,7 +220,12 @@ impl Engine {
     }
 
     /// It lives by its process identity, and says nothing: asked again until it answers, and ended when its time is over. That is proof.
-    async fn adopt_silent(&self, session: &Session, record: &SessionEnvironment, environment: Arc<dyn Environment>) {
+    async fn adopt_silent(
+        &self,
+        session: &Session,
+        record: &SessionEnvironment,
+        environment: Option<Arc<dyn Environment>>,
+    ) {
         let limit = Duration::from_millis(self.settings().recover_timeout_ms);
         let answered = tokio::time::timeout(limit, async {
             loop {
@@ -234,9 +248,16 @@ impl Engine {
                 self.environment_lost(session, record, format!("its first process had ended: {end:?}")).await
             }
             Ok(Some(Adopted::Silent(_)) | None) | Err(_) => {
-                self.destroy(&session.id, &*environment).await;
+                let gone = match environment {
+                    Some(environment) => self.destroy(&session.id, &*environment).await,
+                    None => self.discard_of(session).await,
+                };
                 let evidence = format!("it did not answer within {} ms, and was killed", limit.as_millis());
-                self.environment_lost(session, record, evidence).await
+                match gone {
+                    true => self.environment_lost(session, record, evidence).await,
+                    // Without proof it is not lost. Its lifetime ends it, or the next start finds out.
+                    false => Ok(()),
+                }
             }
         };
         if let Err(error) = result {

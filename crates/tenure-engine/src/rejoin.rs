@@ -6,10 +6,14 @@ use crate::error::EngineError;
 use crate::permit::Permit;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tenure_environment::Environment;
 use tenure_environment::protocol::ExecState;
 use tenure_session::{Operation, Session};
 use tenure_store::{ExecLedgerState, ExecRecord};
+
+/// How long an agent may take to tell its programs.
+const ASKED_FOR: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Asks an environment's agent for every program that the ledger does not know the end of. One that runs is followed from here on; the end of one
@@ -25,7 +29,11 @@ impl Engine {
         if unknown.is_empty() {
             return Ok(());
         }
-        let states = environment.connect().await?.execs().await?;
+        let asked = async { Ok::<_, EngineError>(environment.connect().await?.execs().await?) };
+        let states = tokio::time::timeout(ASKED_FOR, asked).await.unwrap_or_else(|_| {
+            let chain = "it did not tell its programs in time".to_owned();
+            Err(EngineError::Unavailable { what: "the session's environment does not answer", chain })
+        })?;
         let mut states: HashMap<String, ExecState> =
             states.into_iter().map(|state| (state.exec_id.clone(), state)).collect();
         for exec in unknown {

@@ -53,7 +53,7 @@ async fn what_is_proven_dead_is_lost_and_what_is_silent_is_waited_for() {
     world.driver.fake.adopt_as(&lost, Some(Adoption::Lost("another boot".to_owned())));
     world.driver.fake.adopt_as(&ended, Some(Adoption::Ended(EnvironmentEnd::Exited(0))));
     world.driver.fake.adopt_as(&silent, Some(Adoption::Silent));
-    world.driver.fake.adopt_as(&late, Some(Adoption::Silent));
+    world.driver.fake.adopt_as(&late, Some(Adoption::Unavailable));
     let recovered = world.restart().await;
     assert_eq!((recovered.recovering, recovered.ended), (2, 2));
     for id in &ids[..2] {

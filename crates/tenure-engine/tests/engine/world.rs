@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tenure_engine::*;
 use tenure_environment::fake::{Call as Program, FakeDriver, FakeEnvironment, Script, Then};
 use tenure_environment::{
-    Adopt, Adopted, Driver, Environment, EnvironmentError, EnvironmentId, EnvironmentSpec, HostReport,
+    Adopt, Adopted, Client, Driver, Enforced, Environment, EnvironmentEnd, EnvironmentError, EnvironmentId,
+    EnvironmentSpec, Generation, HostReport, ResourceLimits,
 };
 use tenure_session::*;
 use tenure_sqlite::SqliteStore;
@@ -74,12 +75,67 @@ pub struct TestDriver {
     pub fake: FakeDriver,
     held: watch::Sender<bool>,
     creations: AtomicU64,
+    /// Which service it works for, counted from the first.
+    service: Arc<AtomicU64>,
+}
+
+/// An environment that services which are over do not hear of any more: in one process they would go on watching it.
+struct Heard {
+    environment: Arc<dyn Environment>,
+    by: u64,
+    service: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Environment for Heard {
+    fn id(&self) -> &EnvironmentId {
+        self.environment.id()
+    }
+    fn generation(&self) -> Generation {
+        self.environment.generation()
+    }
+    fn enforced(&self) -> Enforced {
+        self.environment.enforced()
+    }
+    async fn connect(&self) -> Result<Client, EnvironmentError> {
+        self.environment.connect().await
+    }
+    async fn observe(&self) -> Result<Observation, EnvironmentError> {
+        self.environment.observe().await
+    }
+    async fn freeze(&self) -> Result<(), EnvironmentError> {
+        self.environment.freeze().await
+    }
+    async fn thaw(&self) -> Result<(), EnvironmentError> {
+        self.environment.thaw().await
+    }
+    async fn set_limits(&self, limits: &ResourceLimits) -> Result<(), EnvironmentError> {
+        self.environment.set_limits(limits).await
+    }
+    async fn set_deadline(&self, deadline_boot_ms: Option<u64>) -> Result<(), EnvironmentError> {
+        self.environment.set_deadline(deadline_boot_ms).await
+    }
+    async fn wait_end(&self) -> EnvironmentEnd {
+        let end = self.environment.wait_end().await;
+        if self.service.load(Ordering::SeqCst) != self.by {
+            std::future::pending::<()>().await;
+        }
+        end
+    }
+    async fn destroy(&self, grace: Duration) -> Result<EnvironmentEnd, EnvironmentError> {
+        self.environment.destroy(grace).await
+    }
 }
 
 impl TestDriver {
     /// Nothing is made until it is let go.
     pub fn hold(&self, held: bool) {
         self.held.send_replace(held);
+    }
+
+    fn heard(&self, environment: Arc<dyn Environment>) -> Arc<dyn Environment> {
+        let by = self.service.load(Ordering::SeqCst);
+        Arc::new(Heard { environment, by, service: self.service.clone() })
     }
 
     /// How many creations were begun.
@@ -99,10 +155,15 @@ impl Driver for TestDriver {
     async fn create(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
         self.creations.fetch_add(1, Ordering::SeqCst);
         let _ = self.held.subscribe().wait_for(|held| !held).await;
-        self.fake.create(spec).await
+        Ok(self.heard(self.fake.create(spec).await?))
     }
     async fn adopt(&self, adopt: Adopt) -> Result<Adopted, EnvironmentError> {
-        self.fake.adopt(adopt).await
+        Ok(match self.fake.adopt(adopt).await? {
+            Adopted::Alive(environment) => Adopted::Alive(self.heard(environment)),
+            Adopted::Frozen(environment) => Adopted::Frozen(self.heard(environment)),
+            Adopted::Silent(environment) => Adopted::Silent(self.heard(environment)),
+            over @ (Adopted::Ended(_) | Adopted::Lost { .. }) => over,
+        })
     }
     async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError> {
         self.fake.known().await
@@ -179,7 +240,8 @@ impl World {
         let mut settings = Settings::new(dir.path().to_owned());
         settings.grace_ms = 100;
         set(&mut settings);
-        let driver = TestDriver { fake, held: watch::Sender::new(false), creations: AtomicU64::new(0) };
+        let driver =
+            TestDriver { fake, held: watch::Sender::new(false), creations: AtomicU64::new(0), service: Arc::default() };
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         let (driver, bases, clock) = (Arc::new(driver), Arc::new(TestBases::default()), Clock::new());
         let engine = begin(&store, &driver, &bases, &clock, &settings).await;
@@ -188,12 +250,13 @@ impl World {
 
     /// The service stops and another begins on the same store and host.
     pub async fn restart(&mut self) -> Recovered {
-        self.engine = begin(&self.store, &self.driver, &self.bases, &self.clock, &self.settings).await;
+        self.begin_again().await;
         self.engine.recover().await.unwrap()
     }
 
     /// The service stops and another begins, and nothing is looked after yet.
     pub async fn begin_again(&mut self) {
+        self.driver.service.fetch_add(1, Ordering::SeqCst);
         self.engine = begin(&self.store, &self.driver, &self.bases, &self.clock, &self.settings).await;
     }
 
