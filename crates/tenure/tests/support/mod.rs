@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(clippy::unwrap_used)]
 
+pub mod server;
+
 use std::fmt;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
