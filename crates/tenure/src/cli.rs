@@ -109,9 +109,18 @@ pub enum Command {
     FailureClassification(FailureClassification),
 }
 
+impl Cli {
+    /// Contracts speak JSON; the audit, which is one and is looked at by people too, only where no terminal shows it.
+    pub fn for_whom(mut self, terminal: bool) -> Cli {
+        let audit = matches!(self.command, Command::Audit(_)) && !terminal;
+        self.global.json |= audit || self.command.is_contract();
+        self
+    }
+}
+
 impl Command {
     /// Whether it speaks JSON only.
-    pub fn is_contract(&self) -> bool {
+    fn is_contract(&self) -> bool {
         match self {
             Command::SessionIdentity(_)
             | Command::SessionLifecycle(_)
@@ -139,5 +148,5 @@ impl Command {
 /// Whether these words, which were not understood, were meant for a contract.
 pub fn is_contract(words: &[String]) -> bool {
     let first = words.iter().find(|word| !word.starts_with('-'));
-    first.is_some_and(|word| word != "audit" && contract::NAMES.contains(&word.as_str()))
+    first.is_some_and(|word| contract::NAMES.contains(&word.as_str()))
 }

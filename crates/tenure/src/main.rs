@@ -6,6 +6,8 @@ mod command;
 mod config;
 mod data_dir;
 mod failure;
+#[cfg(test)]
+mod reference;
 mod surroundings;
 mod terminal;
 mod wiring;
@@ -19,6 +21,7 @@ use command::template_remote::is_served;
 use config::{Config, Flag, Flags, Sources};
 use failure::Failure;
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use surroundings::Surroundings;
@@ -36,13 +39,13 @@ struct Context {
 fn main() -> ExitCode {
     let words = words(std::env::args_os());
     let cli = match Cli::try_parse_from(&words) {
-        Ok(cli) => cli,
+        Ok(cli) => cli.for_whom(std::io::stdout().is_terminal()),
         Err(error) => {
             let words: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
             return failure::usage(&error, &words, cli::is_contract(&words));
         }
     };
-    let json = cli.global.json || cli.command.is_contract();
+    let json = cli.global.json;
     let for_run = matches!(cli.command, Command::Run(_) | Command::Exec(_));
     match run(cli, &Surroundings::look()) {
         Ok(code) => ExitCode::from(code),
@@ -55,10 +58,7 @@ fn words(given: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words: Vec<OsString> = given.collect();
     let name = words.first().and_then(|first| Path::new(first).file_name()?.to_str().map(str::to_owned));
     if let Some(name) = name.filter(|name| contract::NAMES.contains(&name.as_str())) {
-        words.splice(..1, ["tenure".into(), name.clone().into()]);
-        if name == "audit" {
-            words.insert(1, "--json".into());
-        }
+        words.splice(..1, ["tenure".into(), name.into()]);
     }
     words
 }

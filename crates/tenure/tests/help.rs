@@ -15,23 +15,45 @@ fn help_lists_the_commands() {
     Usage: tenure [OPTIONS] <COMMAND>
 
     Commands:
-      run          Run a program in an environment of its own, which is gone afterwards
-      doctor       Say which walls and limits this host can give, and what to do where one is missing
-      template     Add, list, show and remove templates: the roots that environments are made from
-      config       Check the configuration, or show it and where each value was written
-      completions  Print a completion script for a shell
-      help         Print this message or the help of the given subcommand(s)
+      serve                   Run the server: sessions over HTTP, until SIGTERM
+      run                     Run a program in an environment of its own, which is gone afterwards
+      session                 Make, list, read, pause, resume and end sessions
+      exec                    Run a program in a session
+      execs                   List the programs that were run in a session, read what they printed,
+                              signal them
+      file                    Read, write, list and follow the files of a session
+      preview                 Make ports of a session reachable from outside
+      template                Add, list, show and remove templates: the roots that environments are made
+                              from
+      key                     Make, list, revoke and rotate API keys
+      audit                   List what was done, and verify that the record of it is as it was written
+      config                  Check the configuration, or show it and where each value was written
+      doctor                  Say which walls and limits this host can give, and what to do where one is
+                              missing
+      completions             Print a completion script for a shell
+      session-identity        Contract: whether an identity is complete and well formed
+      session-lifecycle       Contract: the state of a session, and moving it
+      execution-environment   Contract: the environment of a session
+      environment-access      Contract: access to an environment, granted or denied
+      session-status          Contract: what a session's user sees of it
+      failure-classification  Contract: how bad a failure is, and what helps
+      help                    Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
       -V, --version  Print version
 
     Global options:
-          --config <FILE>   The configuration [env: TENURE_CONFIG] [default: /etc/tenure/tenure.toml as
-                            root, else tenure/tenure.toml in the XDG configuration directory]
-          --data-dir <DIR>  Where everything is kept [env: TENURE_DATA_DIR] [default: /var/lib/tenure as
-                            root, else the XDG state directory]
-          --json            Print JSON for programs instead of text for people
+          --config <FILE>        The configuration [env: TENURE_CONFIG] [default:
+                                 /etc/tenure/tenure.toml as root, else tenure/tenure.toml in the XDG
+                                 configuration directory]
+          --data-dir <DIR>       Where everything is kept [env: TENURE_DATA_DIR] [default:
+                                 /var/lib/tenure as root, else the XDG state directory]
+          --url <URL>            Where the server is [env: TENURE_URL] [default: where it listens on
+                                 this host]
+          --lease-token <TOKEN>  The token of the lease that one holds [env: TENURE_LEASE_TOKEN]
+          --json                 Print JSON for programs instead of text for people
+          --verbose              Say what is being done
     ");
 }
 

@@ -26,7 +26,7 @@ fn a_session_lives_and_ends() {
     assert_snapshot!(ask(&["pause", "ID"]), @"SESSION paused, until TIME");
     assert_snapshot!(ask(&["transition", "ID", "--to", "created"]), @r"
     ! tenure: a session that is paused cannot become created
-    !   hint: allowed_transitions names where it can go
+    !   hint: it can become ready, running, terminated, failed
     [6]
     ");
     assert_snapshot!(ask(&["resume", "ID"]), @"SESSION ready, until TIME");

@@ -104,3 +104,28 @@ fn mistakes_are_told_apart() {
     let missing = add(&dir, "x", Path::new("/no/such/root"), &[]);
     assert!(missing.code != 0 && missing.err().contains("/no/such/root"), "{missing}");
 }
+
+/// TP-1, CL-2: where a server has the data directory, the same commands go through it.
+#[test]
+fn templates_go_through_the_server_that_has_the_directory() {
+    let (Some(root), false) = (busybox_root(), support::needs_root()) else { return };
+    let server = support::server::server();
+    let source = format!("dir:{}", root.path().display());
+    // Nobody says where the server is: that it has the directory is seen from its lock.
+    let ask = |words: &[&str]| {
+        let mut command = server.dir().tenure(words.iter().copied());
+        answer(command.env("TENURE_LISTEN", server.url().trim_start_matches("http://")))
+    };
+    assert_snapshot!(ask(&["template", "add", "box", &source, "--pids", "32"]), @"box@1");
+    assert_eq!(ask(&["--json", "template", "show", "box"]).json()["limits"]["pids"], 32);
+    let listed = ask(&["template", "list"]).out();
+    assert!(listed.lines().any(|line| line.starts_with("box ")), "{listed}");
+    let session = server.session_with(&["--template", "box"]);
+    let run = server.ask(["exec", &session, "--", "/bin/busybox", "ls", "/bin"]);
+    assert_eq!(run.out(), "busybox\nsh\n", "{run}");
+    assert_eq!(ask(&["template", "remove", "box"]).code, 8);
+    assert_eq!(server.ask(["session", "terminate", &session]).code, 0);
+    assert!(support::eventually(PATIENCE, || ask(&["template", "remove", "box"]).code == 0));
+    let refused = ask(&["template", "add", "box", &source, "--user", "7"]);
+    assert_eq!((refused.code, refused.out().as_str()), (2, ""), "{refused}");
+}

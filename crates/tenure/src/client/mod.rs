@@ -159,6 +159,11 @@ pub fn of_problem(mut problem: Map<String, Value>, status: u16) -> Failure {
     if code == Code::AccessDenied.row().name {
         return failure;
     }
+    let allowed = problem.get("allowed_transitions").and_then(Value::as_array).map(|states| {
+        let states: Vec<&str> = states.iter().filter_map(Value::as_str).collect();
+        if states.is_empty() { "it has ended".to_owned() } else { format!("it can become {}", states.join(", ")) }
+    });
+    let hint = allowed.or(hint);
     let failure = failure.details(Value::Object(problem));
     match hint {
         Some(hint) => failure.hint(hint),
