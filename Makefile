@@ -9,7 +9,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 TENURE := $(TARGET)/release/tenure
 
 # Where tests that cannot run on this host leave their reason; see scripts/skips.sh.
-export TENURE_SKIP_LOG := $(TARGET)/skipped.txt
+export SKIP_LOG := $(TARGET)/skipped.txt
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name what; do printf '  make %-8s  %s\n' "$$name" "$$what"; done
@@ -27,7 +27,7 @@ down: ## stop the server; sessions live on
 	@scripts/down.sh
 
 test: setup ## all tests; at the end those that could not run, and why
-	@mkdir -p "$(TARGET)" && : >"$(TENURE_SKIP_LOG)"
+	@mkdir -p "$(TARGET)" && : >"$(SKIP_LOG)"
 	@status=0; cargo test --locked --workspace -- --show-output 2>&1 | tee "$(TARGET)/test.log" || status=$$?; \
 		scripts/skips.sh "$(TARGET)/test.log" || status=1; exit $$status
 

@@ -3,7 +3,7 @@
 # fails the run.
 #
 # A test that cannot run prints `skipped: REASON` and returns; `cargo test -- --show-output` repeats it under the test's
-# name. What runs in a process of its own appends `skipped: TEST: REASON` to the file named by TENURE_SKIP_LOG.
+# name. What runs in a process of its own appends `skipped: TEST: REASON` to the file named by SKIP_LOG.
 #
 # usage: skips.sh OUTPUT-OF-CARGO-TEST
 set -euo pipefail
@@ -11,7 +11,7 @@ set -euo pipefail
 skipped=$(
     {
         awk '/^---- .* ----$/ { test = $2 } sub(/^skipped: /, "") { print test ": " $0 }' "$1"
-        if [ -s "${TENURE_SKIP_LOG:-}" ]; then sed 's/^skipped: //' "$TENURE_SKIP_LOG"; fi
+        if [ -s "${SKIP_LOG:-}" ]; then sed 's/^skipped: //' "$SKIP_LOG"; fi
     } | sort -u
 )
 if [ -z "$skipped" ]; then

@@ -137,7 +137,7 @@ pub fn is_root() -> bool {
 pub fn skipped(test: &str, reason: &str) {
     let line = format!("skipped: {test}: {reason}\n");
     // One who dropped root's rights may not write to root's log; then it is printed, and found in the output.
-    let log = std::env::var_os("TENURE_SKIP_LOG")
+    let log = std::env::var_os("SKIP_LOG")
         .and_then(|log| std::fs::OpenOptions::new().append(true).create(true).open(log).ok());
     match log {
         Some(mut log) => log.write_all(line.as_bytes()).unwrap(),
