@@ -1,17 +1,16 @@
 //! The ports of a session that can be reached from outside: registered, listed, removed, asked after (EN-6).
 
-use crate::asked::{Answered, Asked, Empty, Shared, json_answer, no_content, ok};
+use crate::asked::{Answered, Asked, Empty, Shared, no_content, ok};
 use crate::preview;
 use crate::wire::Listed;
 use crate::wire::preview::{PreviewBody, PreviewHealthBody, PreviewRequest};
-use http::StatusCode;
 use tenure_engine::PreviewRecord;
 
 pub(crate) async fn register(mut asked: Asked) -> Answered {
     let sent = asked.json::<PreviewRequest>(Empty::Refused).await?;
     let port = sent.body.map(|request| request.port);
     let record = asked.door.engine.preview_register(&asked.call()?, asked.id(), port).await?;
-    json_answer(StatusCode::CREATED, &told(&asked.door, &record))
+    ok(&told(&asked.door, &record))
 }
 
 pub(crate) async fn list(asked: Asked) -> Answered {

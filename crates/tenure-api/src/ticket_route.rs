@@ -1,10 +1,9 @@
 //! Where tickets are made, for what cannot carry a header (AU-2).
 
-use crate::asked::{Answered, Asked, Empty, json_answer};
+use crate::asked::{Answered, Asked, Empty, ok};
 use crate::ticket::{Grant, NotIssued, Purpose};
 use crate::wire::ticket::{Ticket, TicketRequest};
 use crate::wire::words::TicketUse;
-use http::StatusCode;
 use tenure_engine::{Code, EngineError};
 use tenure_session::LeaseToken;
 
@@ -19,7 +18,7 @@ pub(crate) async fn create(mut asked: Asked) -> Answered {
         purpose: purpose(&request)?,
     };
     let issued = asked.door.tickets.issue(grant, asked.door.engine.now()).map_err(not_issued)?;
-    json_answer(StatusCode::CREATED, &Ticket { ticket: issued.secret, expires_at: issued.expires_at })
+    ok(&Ticket { ticket: issued.secret, expires_at: issued.expires_at })
 }
 
 fn purpose(request: &TicketRequest) -> Result<Purpose, EngineError> {

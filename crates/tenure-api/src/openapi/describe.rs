@@ -47,6 +47,8 @@ pub(crate) struct Answer {
     pub about: &'static str,
     /// What it holds.
     pub content: Option<Content>,
+    /// What it holds instead, where it is asked for differently.
+    pub instead: Option<Content>,
     /// Headers that it has beside those of every answer, each with what it says.
     pub headers: &'static [(&'static str, &'static str)],
 }
@@ -125,7 +127,7 @@ fn bytes() -> RefOr<Schema> {
 }
 
 fn answer(status: u16, about: &'static str, kind: &'static str, schema: RefOr<Schema>) -> Answer {
-    Answer { status, about, content: Some(Content { kind, schema }), headers: &[] }
+    Answer { status, about, content: Some(Content { kind, schema }), instead: None, headers: &[] }
 }
 
 fn one<T: ToSchema>(status: u16, about: &'static str, schemas: &mut Schemas) -> Answer {
@@ -146,7 +148,7 @@ fn many<T: ToSchema>(about: &'static str, schemas: &mut Schemas) -> Answer {
 }
 
 fn nothing(about: &'static str) -> Answer {
-    Answer { status: 204, about, content: None, headers: &[] }
+    Answer { status: 204, about, content: None, instead: None, headers: &[] }
 }
 
 type Session = wire::session::SessionBody<'static>;
@@ -167,7 +169,7 @@ pub(crate) fn describe(operation: Operation, schemas: &mut Schemas) -> Descripti
         ExecRun | ExecList | ExecGet | ExecOutput | ExecStdin | ExecKill => exec(operation, schemas),
         FileRead | FileStat | DirList | FileWatch | FileWrite | FileDelete => file(operation, schemas),
         PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | PreviewProxy => preview(operation, schemas),
-        TicketCreate => Description::new("tickets", one::<wire::ticket::Ticket>(201, "The ticket.", schemas))
+        TicketCreate => Description::new("tickets", one::<wire::ticket::Ticket>(200, "The ticket.", schemas))
             .sends::<wire::ticket::TicketRequest>(schemas),
         EnvironmentGet => Description::new(
             "environments",
@@ -237,7 +239,7 @@ fn exec(operation: Operation, schemas: &mut Schemas) -> Description {
                 "How it ended, and what it printed; with `stream`, the events `started`, `stdout`, `stderr` and `exit`.",
                 schemas,
             );
-            ended.headers = &[];
+            ended.instead = Some(Content { kind: EVENTS, schema: text() });
             Description::new(tag, ended)
                 .or(one::<Exec>(202, "It runs in the background.", schemas))
                 .sends::<wire::exec::ExecRequest>(schemas)
@@ -247,7 +249,8 @@ fn exec(operation: Operation, schemas: &mut Schemas) -> Description {
             .query(Parameter::page()),
         Operation::ExecOutput => {
             let content = Some(Content { kind: BYTES, schema: bytes() });
-            let printed = Answer { status: 200, about: "What was printed.", content, headers: OUTPUT_HEADERS };
+            let printed =
+                Answer { status: 200, about: "What was printed.", content, instead: None, headers: OUTPUT_HEADERS };
             let streams = Kind::Words(&["stdout", "stderr"]);
             Description::new(tag, printed).query([
                 Parameter::include_deleted(),
@@ -284,7 +287,7 @@ fn file(operation: Operation, schemas: &mut Schemas) -> Description {
         Operation::FileDelete => Description::new(tag, nothing("It is gone.")).query([recursive()]),
         _ => {
             let content = Some(Content { kind: BYTES, schema: bytes() });
-            let read = Answer { status: 200, about: "Its bytes.", content, headers: &[GENERATION] };
+            let read = Answer { status: 200, about: "Its bytes.", content, instead: None, headers: &[GENERATION] };
             Description::new(tag, read).query([
                 Parameter::query("offset", Kind::Number(0, None), "Where to begin, in bytes."),
                 Parameter::query("length", Kind::Number(0, None), "Most bytes to read."),
@@ -298,7 +301,7 @@ fn preview(operation: Operation, schemas: &mut Schemas) -> Description {
     let tag = "previews";
     type Preview = wire::preview::PreviewBody<'static>;
     match operation {
-        Operation::PreviewRegister => Description::new(tag, one::<Preview>(201, "It can be reached.", schemas))
+        Operation::PreviewRegister => Description::new(tag, one::<Preview>(200, "It can be reached.", schemas))
             .sends::<wire::preview::PreviewRequest>(schemas),
         Operation::PreviewList => Description::new(tag, many::<Preview>("The ports, lowest first.", schemas)),
         Operation::PreviewRemove => Description::new(tag, nothing("It cannot be reached any more.")),
@@ -307,7 +310,8 @@ fn preview(operation: Operation, schemas: &mut Schemas) -> Description {
         }
         _ => {
             let content = Some(Content { kind: "*/*", schema: bytes() });
-            let passed = Answer { status: 200, about: "What the server inside answered.", content, headers: &[] };
+            let passed =
+                Answer { status: 200, about: "What the server inside answered.", content, instead: None, headers: &[] };
             Description::new(tag, passed).about(
                 "Passes a request on to a port, with every method, WebSockets too. The server inside answers with \
                  whatever status it likes.",

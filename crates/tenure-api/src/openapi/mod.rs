@@ -175,7 +175,7 @@ fn response(answer: &Answer) -> utoipa::openapi::Response {
     for (name, about) in answer.headers {
         builder = builder.header(*name, header(about));
     }
-    if let Some(Content { kind, schema }) = &answer.content {
+    for Content { kind, schema } in answer.content.iter().chain(&answer.instead) {
         builder = builder.content(*kind, ContentBuilder::new().schema(Some(schema.clone())).build());
     }
     builder.build()
