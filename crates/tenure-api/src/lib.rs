@@ -23,6 +23,7 @@ mod file;
 mod host;
 pub mod jwt;
 mod key;
+mod lease;
 mod meters;
 pub mod openapi;
 mod pass;

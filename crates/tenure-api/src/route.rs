@@ -4,7 +4,7 @@ use crate::asked::{Answered, Asked, Shared};
 use crate::pass::pass;
 use crate::problem::Problem;
 use crate::{
-    access, audit, auth, environment, exec, file, key, previews, service, session, template, ticket_route, watch,
+    access, audit, auth, environment, exec, file, key, lease, previews, service, session, template, ticket_route, watch,
 };
 use axum::Router;
 use axum::extract::{Request, State};
@@ -55,6 +55,9 @@ pub const fn route(operation: Operation) -> Route {
         SessionDelete => (Delete, "/v1/sessions/{id}"),
         SessionUndelete => (Post, "/v1/sessions/{id}/undelete"),
         SessionExtend => (Post, "/v1/sessions/{id}/extend"),
+        LeaseHeartbeat => (Post, "/v1/sessions/{id}/heartbeat"),
+        LeaseTake => (Post, "/v1/sessions/{id}/lease"),
+        LeaseRelease => (Delete, "/v1/sessions/{id}/lease"),
         SessionTransition => (Post, "/v1/sessions/{id}/transition"),
         ExecRun => (Post, "/v1/sessions/{id}/exec"),
         ExecList => (Get, "/v1/sessions/{id}/execs"),
@@ -114,6 +117,9 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         SessionDelete => at(operation, session::delete),
         SessionUndelete => at(operation, session::undelete),
         SessionExtend => at(operation, session::extend),
+        LeaseHeartbeat => at(operation, lease::heartbeat),
+        LeaseTake => at(operation, lease::take),
+        LeaseRelease => at(operation, lease::release),
         SessionTransition => at(operation, session::transition),
         ExecRun => at(operation, exec::run),
         ExecList => at(operation, exec::list),

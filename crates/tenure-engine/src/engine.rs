@@ -3,6 +3,7 @@
 use crate::bases::Bases;
 use crate::code::Code;
 use crate::denial::Denials;
+use crate::downtime;
 use crate::error::EngineError;
 use crate::keys::KeyRing;
 use crate::live::{Live, LiveTable};
@@ -60,7 +61,12 @@ impl Engine {
     /// Begins on what the store remembers. [`Engine::recover`] must have returned before the first request is served.
     pub async fn begin(parts: Parts) -> Result<Engine, EngineError> {
         let mut registry = parts.registry;
-        let timeline = Timeline::new(parts.clock, parts.store.clock_get().await?);
+        let stored = parts.store.clock_get().await?;
+        let seen_at = stored.as_ref().map(|anchor| anchor.seen_at);
+        let timeline = Timeline::new(parts.clock, stored);
+        if let Some(seen_at) = seen_at {
+            downtime::make_good(&*parts.store, seen_at, timeline.now()).await?;
+        }
         parts.store.clock_put(timeline.anchor()).await?;
         let keys = KeyRing::new(parts.store.key_list().await?);
         let shared = Shared {

@@ -289,7 +289,9 @@ impl Engine {
         let metadata = json!({ "exec_id": record.id, "signal": signal });
         let (engine, call) = (self.clone(), call.clone());
         self.apart(async move {
-            permit.race(async { Ok(environment.connect().await?.signal(record.id.as_str(), signal).await?) }).await?;
+            permit
+                .race_whole(async { Ok(environment.connect().await?.signal(record.id.as_str(), signal).await?) })
+                .await?;
             engine.audit(draft::by_caller(&call, permit.session(), Operation::ExecKill, engine.now(), metadata)).await
         })
         .await?;

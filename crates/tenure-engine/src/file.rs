@@ -141,7 +141,7 @@ impl Engine {
         let (engine, call) = (self.clone(), call.clone());
         // What is written is in the audit, also where the caller has gone.
         self.apart(async move {
-            let (size, _) = permit.race(async { Ok(writer.finish().await?) }).await?;
+            let (size, _) = permit.race_whole(async { Ok(writer.finish().await?) }).await?;
             let metadata = json!({ "path": audited(&path), "size": size });
             let entry = draft::by_caller(&call, permit.session(), Operation::FileWrite, engine.now(), metadata);
             engine.audit(entry).await.map(|()| size)
@@ -156,7 +156,7 @@ impl Engine {
         let environment = permit.environment()?;
         let (engine, call) = (self.clone(), call.clone());
         self.apart(async move {
-            permit.race(async { Ok(environment.connect().await?.file_delete(&path, recursive).await?) }).await?;
+            permit.race_whole(async { Ok(environment.connect().await?.file_delete(&path, recursive).await?) }).await?;
             let metadata = json!({ "path": audited(&path), "recursive": recursive });
             engine.audit(draft::by_caller(&call, permit.session(), Operation::FileDelete, engine.now(), metadata)).await
         })

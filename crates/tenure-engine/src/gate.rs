@@ -9,8 +9,8 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_session::{
-    Access, Admission, AfterEnd, Attempt, Limit, Lookup, Operation, Role, Session, SessionId, State, Timestamp, Who,
-    access, admit,
+    Access, Admission, AfterEnd, Attempt, Limit, Lookup, Operation, Role, Session, SessionId, State, TerminationReason,
+    Timestamp, Who, access, admit,
 };
 use tenure_store::{AuditDraft, Changed, EndGuard, SessionEnd};
 
@@ -179,9 +179,13 @@ impl Engine {
         let engine = self.clone();
         // Apart: an end that is recorded is told, also where whoever asked for it has gone.
         self.apart(async move {
-            let id = change.id.clone();
+            let (id, old_state) = (change.id.clone(), change.entry.old_state);
             match engine.store().session_end(change).await? {
                 Changed::Done(session) => {
+                    let reason = session.end.as_ref().map(|end| end.reason);
+                    if let (Some(TerminationReason::LeaseExpired), Some(state)) = (reason, old_state) {
+                        engine.meters().lease_expired(state);
+                    }
                     engine.on_ended(&session);
                     Ok(session)
                 }

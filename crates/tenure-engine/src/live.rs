@@ -1,5 +1,7 @@
 //! What is known of a session beyond what is stored: its environment's handle, the work in progress, who waits for its end. All of it can be lost.
 
+use crate::fence::Fence;
+use crate::lease::Seen;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +27,10 @@ pub(crate) struct Live {
     pub turn: tokio::sync::Mutex<()>,
     /// Whether nobody has looked at it since the start: nothing of it is served before.
     pending: watch::Sender<bool>,
+    /// Who was let in before the lease was taken is shut out.
+    pub fence: Arc<Fence>,
+    /// What the last heartbeat saw.
+    pub seen: Seen,
     work: Mutex<Work>,
 }
 
@@ -107,6 +113,8 @@ impl Live {
             changed: watch::Sender::new(0),
             turn: tokio::sync::Mutex::new(()),
             pending: watch::Sender::new(false),
+            fence: Arc::new(Fence::new(session.lease_token_last)),
+            seen: Seen::default(),
             work: Mutex::new(work),
         }
     }

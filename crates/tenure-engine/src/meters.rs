@@ -30,6 +30,9 @@ pub(crate) struct Meters {
     transitions: Family<TransitionLabel, Counter>,
     sessions: Family<StateLabel, Gauge>,
     invalid_ids: Counter,
+    pub heartbeats: Counter,
+    pub heartbeats_late: Counter,
+    leases_expired: Family<StateLabel, Counter>,
     pub execs: Counter,
     pub exec_seconds: Histogram,
     pub environment_seconds: Histogram,
@@ -44,6 +47,9 @@ impl Meters {
             transitions: Family::default(),
             sessions: Family::default(),
             invalid_ids: Counter::default(),
+            heartbeats: Counter::default(),
+            heartbeats_late: Counter::default(),
+            leases_expired: Family::default(),
             execs: Counter::default(),
             exec_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 20)),
             environment_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 18)),
@@ -54,6 +60,11 @@ impl Meters {
         registry.register("tenure_session_transitions", "Transitions of sessions", meters.transitions.clone());
         registry.register("tenure_sessions", "Sessions by state", meters.sessions.clone());
         registry.register("tenure_invalid_session_ids", "Texts that are no session ID", meters.invalid_ids.clone());
+        registry.register("tenure_heartbeats", "Heartbeats of leases that were heard", meters.heartbeats.clone());
+        let late = "Heartbeats that came after more than two intervals";
+        registry.register("tenure_heartbeats_late", late, meters.heartbeats_late.clone());
+        let expired = "Leases that expired, by the state of their session before";
+        registry.register("tenure_leases_expired", expired, meters.leases_expired.clone());
         registry.register("tenure_execs", "Programs that were started", meters.execs.clone());
         registry.register("tenure_exec_seconds", "From the request to the program's end", meters.exec_seconds.clone());
         let made = meters.environment_seconds.clone();
@@ -74,6 +85,11 @@ impl Meters {
     pub fn sessions_in(&self, state: State, count: u64) {
         let label = StateLabel { state: state.as_str() };
         self.sessions.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// The lease of a session in this state expired.
+    pub fn lease_expired(&self, state: State) {
+        self.leases_expired.get_or_create(&StateLabel { state: state.as_str() }).inc();
     }
 
     pub fn ended(&self, reason: TerminationReason) {

@@ -6,7 +6,7 @@ use crate::live::Live;
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_environment::Environment;
-use tenure_session::{Operation, Session, SessionId, Verdict, deadline, verdict};
+use tenure_session::{Fence, LeaseToken, Operation, Session, SessionId, Verdict, deadline, verdict};
 
 /// Longest sleep before the clock is looked at again: timers stand still while the host sleeps, deadlines do not.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
@@ -17,6 +17,8 @@ pub struct Permit {
     operation: Operation,
     session: Session,
     live: Arc<Live>,
+    /// The highest token that was given when this was: what it is held against once another is given.
+    let_in_at: LeaseToken,
 }
 
 impl Permit {
@@ -24,7 +26,8 @@ impl Permit {
     pub(crate) fn new(engine: Engine, operation: Operation, session: Session, live: Arc<Live>) -> (Permit, bool) {
         let now = engine.now();
         let due = operation.row().activity && live.work_begins(now);
-        (Permit { engine, operation, session, live }, due)
+        let let_in_at = session.lease_token_last;
+        (Permit { engine, operation, session, live, let_in_at }, due)
     }
 
     /// What it was given for.
@@ -52,7 +55,28 @@ impl Permit {
     }
 
     /// Does something until it is done or the session ends, by whatever reason, also by a limit that passes meanwhile: nobody else need be awake for that.
+    /// What needs the lease's token is broken off when somebody else takes the lease, too.
     pub async fn race<T>(&self, work: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {
+        self.race_with(work, self.ended()).await
+    }
+
+    /// As [`Permit::race`], for what must not be left half done: a takeover does not break it off, but waits for it. Not begun after one.
+    pub(crate) async fn race_whole<T>(
+        &self,
+        work: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        self.race_with(work, self.ended_but_for(false)).await
+    }
+
+    async fn race_with<T>(
+        &self,
+        work: impl Future<Output = Result<T, EngineError>>,
+        ended: impl Future<Output = EngineError>,
+    ) -> Result<T, EngineError> {
+        let _inside = match self.is_fenced() {
+            true => Some(self.live.fence.enter(self.let_in_at).ok_or(EngineError::StaleLease)?),
+            false => None,
+        };
         tokio::select! {
             biased;
             done = work => match done {
@@ -60,25 +84,40 @@ impl Permit {
                 Err(error) if self.live.ended.is_cancelled() => Err(self.gone_or(error).await),
                 done => done,
             },
-            error = self.ended() => Err(error),
+            error = ended => Err(error),
         }
     }
 
-    /// Waits for the session's end, and says what to answer then.
+    /// Waits for the session's end, or for the instant from which this is worth nothing because somebody else took the lease; and says what to answer then.
     pub async fn ended(&self) -> EngineError {
-        // Limits only ever move away, so what was known when this was given is early at worst.
+        self.ended_but_for(self.is_fenced()).await
+    }
+
+    async fn ended_but_for(&self, fenced: bool) -> EngineError {
+        // Limits only ever move away, but for that of a lease that is taken anew: what was known when this was given is early at worst until then.
         let mut session = self.session.clone();
+        let mut token = self.let_in_at;
         loop {
             let nap = deadline(&session, &self.live.presence())
                 .map_or(SLEEP_MAX, |at| Duration::from_millis(at.ms_since(self.engine.now())));
             tokio::select! {
                 () = self.live.ended.cancelled() => {}
                 () = tokio::time::sleep(nap.clamp(Duration::from_millis(1), SLEEP_MAX)) => {}
+                higher = self.live.fence.raised_above(token) => token = higher,
             }
             match self.engine.still_admitted(&self.session.id).await {
+                Ok(_) if fenced && self.live.fence.is_above(self.let_in_at) => return EngineError::StaleLease,
                 Ok(now) => session = now,
                 Err(error) => return error,
             }
+        }
+    }
+
+    /// Whether it needs the lease's token while a lease is held.
+    fn is_fenced(&self) -> bool {
+        match self.operation.row().fence {
+            Fence::Token => true,
+            Fence::Open => false,
         }
     }
 

@@ -205,7 +205,7 @@ impl Engine {
         self.meters().execs.inc();
         let permit = Arc::new(permit);
         let begun = self.exec_start_inside(connect, &record, &request, timeout_ms);
-        match permit.race(begun).await {
+        match permit.race_whole(begun).await {
             Ok(attached) => {
                 let record = ExecRecord { started_at: Some(self.now()), ..record };
                 Ok((permit.clone(), self.exec_follow(permit, slot, environment.clone(), record, attached)))

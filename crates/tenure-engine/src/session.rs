@@ -387,7 +387,7 @@ impl Engine {
         };
         if let Some(environment) = &environment {
             let stand_still = async { if pauses { environment.freeze().await } else { environment.thaw().await } };
-            permit.race(async { Ok(stand_still.await?) }).await?;
+            permit.race_whole(async { Ok(stand_still.await?) }).await?;
         }
         let moved = self.record_step(call, permit, session, step).await;
         let done = matches!(&moved, Ok(Changed::Done(_)));

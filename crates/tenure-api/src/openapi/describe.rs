@@ -166,6 +166,7 @@ pub(crate) fn describe(operation: Operation, schemas: &mut Schemas) -> Descripti
         }
         SessionPause | SessionResume | SessionTerminate | SessionDelete | SessionUndelete | SessionExtend
         | SessionTransition => session_change(operation, schemas),
+        LeaseHeartbeat | LeaseTake | LeaseRelease => lease(operation, schemas),
         ExecRun | ExecList | ExecGet | ExecOutput | ExecStdin | ExecKill => exec(operation, schemas),
         FileRead | FileStat | DirList | FileWatch | FileWrite | FileDelete => file(operation, schemas),
         PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | PreviewProxy => preview(operation, schemas),
@@ -228,6 +229,21 @@ fn session_change(operation: Operation, schemas: &mut Schemas) -> Description {
         Operation::SessionExtend => description.sends::<ask::ExtendRequest>(schemas),
         Operation::SessionTransition => description.sends::<ask::TransitionRequest>(schemas),
         _ => description,
+    }
+}
+
+fn lease(operation: Operation, schemas: &mut Schemas) -> Description {
+    let tag = "leases";
+    match operation {
+        Operation::LeaseHeartbeat => {
+            let heard = one::<wire::lease::HeartbeatBody<'static>>(200, "It was heard.", schemas);
+            Description::new(tag, heard)
+        }
+        Operation::LeaseTake => Description::new(tag, one::<Session>(200, "The session, with its lease.", schemas))
+            .about("Takes the lease. What its last holder had begun is over when this is answered.")
+            .sends::<ask::LeaseTakeRequest>(schemas)
+            .body_optional(),
+        _ => Description::new(tag, one::<Session>(200, "The session, without a lease.", schemas)),
     }
 }
 

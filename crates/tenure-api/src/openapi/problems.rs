@@ -99,10 +99,10 @@ fn special(operation: Operation) -> &'static [u16] {
         SessionUndelete => &[404],
         AccessAuthorize => &[410],
         SessionList | SessionGet | SessionStatus | SessionExplain | SessionAudit | SessionEvents | SessionPause
-        | SessionResume | SessionTerminate | SessionDelete | SessionExtend | SessionTransition | ExecList | ExecGet
-        | ExecOutput | ExecStdin | ExecKill | FileRead | FileStat | DirList | FileWatch | PreviewRegister
-        | PreviewList | PreviewRemove | PreviewHealth | EnvironmentGet | EnvironmentDelete | KeyCreate | KeyList
-        | KeyRevoke | KeyRotate | TemplateList | TemplateGet | AuditList | AuditVerify | AccessDeny | MetricsGet
-        | HealthGet | ReadyGet | OpenapiGet => &[],
+        | SessionResume | SessionTerminate | SessionDelete | SessionExtend | SessionTransition | LeaseHeartbeat
+        | LeaseTake | LeaseRelease | ExecList | ExecGet | ExecOutput | ExecStdin | ExecKill | FileRead | FileStat
+        | DirList | FileWatch | PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | EnvironmentGet
+        | EnvironmentDelete | KeyCreate | KeyList | KeyRevoke | KeyRotate | TemplateList | TemplateGet | AuditList
+        | AuditVerify | AccessDeny | MetricsGet | HealthGet | ReadyGet | OpenapiGet => &[],
     }
 }

@@ -10,6 +10,7 @@ pub mod exec;
 pub mod explanation;
 pub mod file;
 pub mod key;
+pub mod lease;
 pub mod preview;
 pub mod problem;
 pub mod service;

@@ -72,6 +72,20 @@ pub struct LeaseRequest {
     pub heartbeat_interval_ms: Option<u64>,
 }
 
+/// How a lease is to be taken.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LeaseTakeRequest {
+    /// For how long a renewal holds.
+    #[schema(minimum = 100, maximum = 86400000)]
+    pub ttl_ms: Option<u64>,
+    /// How often the holder is asked to renew: less than the TTL.
+    #[schema(minimum = 1, maximum = 86400000)]
+    pub heartbeat_interval_ms: Option<u64>,
+    /// Whether it is taken from whoever holds it.
+    pub takeover: bool,
+}
+
 /// Why a session is to end.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
