@@ -148,11 +148,16 @@ fn help_shows_how() {
       -h, --help                Print help
 
     Global options:
-          --config <FILE>   The configuration [env: TENURE_CONFIG] [default: /etc/tenure/tenure.toml as
-                            root, else tenure/tenure.toml in the XDG configuration directory]
-          --data-dir <DIR>  Where everything is kept [env: TENURE_DATA_DIR] [default: /var/lib/tenure as
-                            root, else the XDG state directory]
-          --json            Print JSON for programs instead of text for people
+          --config <FILE>        The configuration [env: TENURE_CONFIG] [default:
+                                 /etc/tenure/tenure.toml as root, else tenure/tenure.toml in the XDG
+                                 configuration directory]
+          --data-dir <DIR>       Where everything is kept [env: TENURE_DATA_DIR] [default:
+                                 /var/lib/tenure as root, else the XDG state directory]
+          --url <URL>            Where the server is [env: TENURE_URL] [default: where it listens on
+                                 this host]
+          --lease-token <TOKEN>  The token of the lease that one holds [env: TENURE_LEASE_TOKEN]
+          --json                 Print JSON for programs instead of text for people
+          --verbose              Say what is being done
 
     Exit code: the program's own, 128 and the signal's number if one ended it (137 if the kernel did for
     memory), 124 after --timeout, 126 and 127 if it cannot be run or found, 125 if tenure itself fails.
