@@ -147,6 +147,12 @@ operations! {
     SessionUndelete = "session_undelete": Owner, Any, quiet, Open, Done;
     /// Gives it more time.
     SessionExtend = "session_extend": Admin, Live, quiet, Open, Gone;
+    /// Renews its lease.
+    LeaseHeartbeat = "lease_heartbeat": Owner, Live, quiet, Token, Gone;
+    /// Takes its lease.
+    LeaseTake = "lease_take": Owner, Live, quiet, Open, Gone;
+    /// Gives its lease up.
+    LeaseRelease = "lease_release": Owner, Live, quiet, Token, Gone;
     /// Moves it to another state.
     SessionTransition = "session_transition": Owner, Transition, quiet, Token, Done;
     /// Runs a program.
@@ -265,12 +271,12 @@ impl Operation {
             SessionTransition => Effect::Transition,
             SessionTerminate | SessionDelete | EnvironmentDelete => Effect::End,
             SessionCreate | SessionList | SessionGet | SessionStatus | SessionExplain | SessionAudit
-            | SessionEvents | SessionUndelete | SessionExtend | ExecList | ExecGet | ExecOutput | ExecStdin
-            | ExecKill | FileRead | FileStat | DirList | FileWatch | FileWrite | FileDelete | PreviewRegister
-            | PreviewList | PreviewRemove | PreviewHealth | PreviewProxy | TicketCreate | EnvironmentGet
-            | EnvironmentCreate | KeyCreate | KeyList | KeyRevoke | KeyRotate | TemplateCreate | TemplateList
-            | TemplateGet | TemplateDelete | AuditList | AuditVerify | AccessAuthorize | AccessDeny | MetricsGet
-            | HealthGet | ReadyGet | OpenapiGet => Effect::Nothing,
+            | SessionEvents | SessionUndelete | SessionExtend | LeaseHeartbeat | LeaseTake | LeaseRelease
+            | ExecList | ExecGet | ExecOutput | ExecStdin | ExecKill | FileRead | FileStat | DirList | FileWatch
+            | FileWrite | FileDelete | PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | PreviewProxy
+            | TicketCreate | EnvironmentGet | EnvironmentCreate | KeyCreate | KeyList | KeyRevoke | KeyRotate
+            | TemplateCreate | TemplateList | TemplateGet | TemplateDelete | AuditList | AuditVerify
+            | AccessAuthorize | AccessDeny | MetricsGet | HealthGet | ReadyGet | OpenapiGet => Effect::Nothing,
         }
     }
 }

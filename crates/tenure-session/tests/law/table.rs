@@ -35,6 +35,9 @@ session_terminate   owner  xxxxx =  -    -
 session_delete      owner  xxxxx x  -    -
 session_undelete    owner  ===== =  -    -
 session_extend      admin  xxxxx g  -    -
+lease_heartbeat     owner  xxxxx g  -    fence
+lease_take          owner  xxxxx g  -    -
+lease_release       owner  xxxxx g  -    fence
 session_transition  owner  xxxxx g  -    fence
 exec_run            owner  nnxxp g  act  fence
 exec_list           owner  xxxxx x  -    -
