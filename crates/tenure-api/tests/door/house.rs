@@ -235,8 +235,9 @@ impl House {
     pub async fn exec_running(&self, id: &str) -> String {
         let body = json!({ "cmd": ["run"], "background": true });
         let begun = self.post(As::Owner, &format!("/v1/sessions/{id}/exec"), body).await;
-        assert_eq!(begun.status(), 202);
-        text(&begun.json().await.unwrap(), "exec_id")
+        let (status, begun) = (begun.status(), begun.json::<Value>().await.unwrap());
+        assert_eq!(status, 202, "{begun}");
+        text(&begun, "exec_id")
     }
 
     /// The environment of a session, from outside.
