@@ -12,6 +12,7 @@ mod ending;
 mod events;
 mod execs;
 mod idempotency;
+mod lease;
 mod model;
 mod pause;
 mod recovery;
