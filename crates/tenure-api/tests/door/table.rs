@@ -182,6 +182,10 @@ fn rows() -> Vec<Row> {
             gone,
         ),
     ];
+    let no_lease = ["409 NO_LEASE"; 4];
+    rows.push(row(LeaseHeartbeat, ("POST", "/v1/sessions/{id}/heartbeat"), none(), no_lease, gone, gone));
+    rows.push(row(LeaseTake, ("POST", "/v1/sessions/{id}/lease"), json!({}), ["200"; 4], gone, gone));
+    rows.push(row(LeaseRelease, ("DELETE", "/v1/sessions/{id}/lease"), none(), ["200"; 4], gone, gone));
     let admin =
         |operation, request, body, live| Row { admin_only: true, ..row(operation, request, body, live, gone, gone) };
     rows.push(admin(SessionExtend, ("POST", "/v1/sessions/{id}/extend"), json!({ "by_ms": 1000 }), ["200"; 4]));
