@@ -37,6 +37,20 @@ fn a_server_that_does_not_answer_is_said_not_to() {
     assert_eq!((refused.code, refused.json_error()["code"].as_str()), (10, Some("UNAVAILABLE")), "{refused}");
 }
 
+/// AU-1: the administrator's key is not sent to whoever listens while the server is down.
+#[test]
+fn the_administrators_key_stays_where_it_is_while_no_server_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("admin.key"), "tnr_secret\n").unwrap();
+    let mut list = command();
+    list.args(["--url", "http://127.0.0.1:1", "session", "list"]).env("TENURE_DATA_DIR", dir.path());
+    let refused = answer(&mut list);
+    assert_eq!(refused.code, 10, "{refused}");
+    assert!(refused.err().starts_with("tenure: no server has the data directory "), "{refused}");
+    std::fs::remove_file(dir.path().join("admin.key")).unwrap();
+    assert_eq!(answer(&mut list).code, 5);
+}
+
 /// CL-2: addresses that cannot be reached are refused before anything is sent.
 #[test]
 fn addresses_that_cannot_be_reached_are_refused() {

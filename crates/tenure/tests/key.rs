@@ -14,7 +14,7 @@ fn a_key_is_good_until_it_is_rotated_or_revoked() {
     let made = server.ask(["key", "create", "--user", "carol", "--label", "laptop", "--expires-in", "90d"]);
     assert_snapshot!(steady(&made), @r"
     SECRET
-    ! key_cad90b0f3fbd1081: this secret is told once
+    ! KEY: this secret is told once
     ");
     let id = made.err().split(':').next().unwrap().to_owned();
     let first = made.out().trim().to_owned();

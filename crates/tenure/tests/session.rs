@@ -141,7 +141,7 @@ fn failures_have_their_exit_codes() {
     let ask = |words: &[&str]| steady(&server.ask(words.iter().copied()));
     assert_snapshot!(ask(&["session", "get", "exec_20260230_000000_00000000"]), @r"
     ! tenure: a session ID is written as exec_YYYYMMDD_HHMMSS_xxxxxxxx: UTC, then 8 lower-case hex digits
-    !   hint: a session ID is SESSION
+    !   hint: a session ID is exec_YYYYMMDD_HHMMSS_xxxxxxxx
     [3]
     ");
     assert_snapshot!(ask(&["session", "get", "exec_20260101_000000_00000000"]), @r"

@@ -1,6 +1,7 @@
 //! Which server is meant, and with which key: from flags and variables, or, on the server's own host, from its data directory.
 
 use super::Client;
+use crate::command::template_remote::is_served;
 use crate::config::{Config, Sources};
 use crate::failure::{CliCode, Code, Failure};
 use reqwest::Url;
@@ -47,7 +48,7 @@ impl Reach {
         self.sources.resolve()
     }
 
-    /// The key of this host's own server. It is shown to nobody who is not on this host.
+    /// The key of this host's own server. It is sent to nobody who is not on this host, and only while that server runs.
     fn found_key(&self, base: &Url) -> Result<String, Failure> {
         let missing = |message: String| {
             Failure::new(Code::Unauthenticated, message).hint("set TENURE_API_KEY; `tenure key create` makes keys")
@@ -55,8 +56,15 @@ impl Reach {
         if !is_loopback(base) {
             return Err(missing("there is no API key for this server".into()));
         }
-        let path = self.config()?.data_dir.join(ADMIN_KEY);
+        let data_dir = self.config()?.data_dir;
+        let path = data_dir.join(ADMIN_KEY);
         match std::fs::read_to_string(&path) {
+            Ok(_) if !is_served(&data_dir) => {
+                // Somebody else may listen there now, and must not get to see the key.
+                let message = format!("no server has the data directory {}", data_dir.display());
+                Err(Failure::new(Code::Unavailable, message)
+                    .hint("start one with `tenure serve`, or set TENURE_URL and TENURE_API_KEY for another"))
+            }
             Ok(key) => {
                 if self.verbose {
                     eprintln!("tenure: no TENURE_API_KEY is set; using the administrator's key in {}", path.display());

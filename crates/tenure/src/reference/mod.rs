@@ -20,7 +20,7 @@ fn check(file: &str, wanted: &str) {
 fn the_reference_of_commands_is_up_to_date() {
     let mut cli = Cli::command().term_width(100);
     cli.build();
-    let mut text = include_str!("cli.md").to_owned();
+    let mut text = include_str!("cli.txt").to_owned();
     let hidden =
         |id: &str| cli.get_arguments().any(|argument| argument.get_id() == id) || id == "help" || id == "version";
     for command in cli.get_subcommands().filter(|command| command.get_name() != "help") {
@@ -78,7 +78,7 @@ fn the_reference_of_codes_is_up_to_date() {
         let row = code.row();
         format!("| `{}` | {} | {} | {} |\n", row.name, row.exit, row.in_run, row.title)
     };
-    let text = include_str!("errors.md")
+    let text = include_str!("errors.txt")
         .replace("{{served}}\n", &Code::ALL.iter().map(served).collect::<String>())
         .replace("{{own}}\n", &CliCode::ALL.into_iter().map(own).collect::<String>());
     check("errors.md", &text);

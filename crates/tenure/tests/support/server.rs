@@ -114,7 +114,10 @@ pub fn steady(answer: &Answer) -> String {
         if is_word(c) {
             word.push(c);
         } else {
-            steady += named(&word);
+            // What ends a sentence is no part of a name.
+            let name = word.trim_end_matches([':', '.']);
+            steady += named(name);
+            steady += &word[name.len()..];
             word.clear();
             steady.push(c);
         }
@@ -130,7 +133,7 @@ fn named(word: &str) -> &str {
     };
     let is_time = word.len() == 24 && word.ends_with('Z') && word.as_bytes()[10] == b'T';
     match word {
-        word if word.len() == 29 && word.starts_with("exec_") => "SESSION",
+        word if word.len() == 29 && word.starts_with("exec_2") => "SESSION",
         _ if hex("x_") => "EXEC",
         _ if hex("env_") => "ENVIRONMENT",
         _ if hex("key_") => "KEY",
