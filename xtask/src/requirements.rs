@@ -41,6 +41,11 @@ const REQUIREMENTS: &[(&str, usize)] = &[
     ("SC", 2),
 ];
 
+/// Where tests are made from a list of their names, and where such a list ends: harnesses of their own, and the suite that makes a test of each promise of
+/// the store for every store that takes it.
+const LISTS: &[(&str, char)] =
+    &[("trials![", ']'), ("tests![", ']'), ("trial!(", ')'), ("store_conformance! { @$what [$new_store]", '}')];
+
 /// One line of the table, its cells without their surrounding spaces.
 struct Row<'a> {
     id: &'a str,
@@ -136,8 +141,7 @@ fn names(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 
-/// The names of all test functions: those with a test attribute above them, doc comments and other attributes between; and those that a test binary
-/// with a harness of its own lists in `trials![…]` or names in `trial!(…)`.
+/// The names of all test functions: those with a test attribute above them, doc comments and other attributes between; and those in [`LISTS`].
 fn tests(tree: &Tree) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     for file in tree.files.iter().filter(|file| file.path.ends_with(".rs")) {
@@ -154,18 +158,17 @@ fn tests(tree: &Tree) -> BTreeSet<&str> {
                 marked = false;
             }
         }
-        found.extend(listed(&file.text, "trials![", ']'));
-        found.extend(listed(&file.text, "trial!(", ')'));
+        found.extend(LISTS.iter().flat_map(|(open, close)| listed(&file.text, open, *close)));
     }
     found
 }
 
-/// The words, apart by commas, in every such list.
+/// The words, apart by commas or space, in every such list.
 fn listed<'a>(text: &'a str, open: &'a str, close: char) -> impl Iterator<Item = &'a str> {
     let lists = text.split(open).skip(1).filter_map(move |rest| rest.split_once(close)).map(|(list, _)| list);
     let is_name =
         |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    lists.flat_map(|list| list.split(',').map(str::trim)).filter(is_name)
+    lists.flat_map(|list| list.split(|c: char| c == ',' || c.is_whitespace())).filter(is_name)
 }
 
 fn function(line: &str) -> Option<&str> {
@@ -226,6 +229,9 @@ mod tests {
         let text = "trials![\n    one_wall,\n    another_wall,\n]; trial!(a_door)";
         assert_eq!(listed(text, "trials![", ']').collect::<Vec<_>>(), ["one_wall", "another_wall"]);
         assert_eq!(listed(text, "trial!(", ')').collect::<Vec<_>>(), ["a_door"]);
+        let text = "store_conformance! { @$what [$new_store]\n    one_promise\n\n    another_promise\n}";
+        let (open, close) = LISTS[LISTS.len() - 1];
+        assert_eq!(listed(text, open, close).collect::<Vec<_>>(), ["one_promise", "another_promise"]);
     }
 
     #[test]
