@@ -187,11 +187,10 @@ impl Session<'_> {
     /// What an attached connection hears and says until the program ends or it detaches.
     async fn attached(&mut self, mut run: Run, mut feed: Option<mpsc::UnboundedSender<Vec<u8>>>) -> Served {
         self.reply(Reply::Started { pid: run.pid }).await?;
-        let mut shown = false;
+        let mut shown = None;
         loop {
             let seen = run.seen.borrow_and_update().clone();
-            if let (false, Some(script)) = (shown, &seen.printed) {
-                shown = true;
+            if let Some(script) = seen.printed.as_ref().filter(|_| shown != Some(seen.written)) {
                 if run.exec.sink == Sink::Frames {
                     for (stream, bytes) in [(Stream::Output, &script.output), (Stream::Error, &script.error)] {
                         self.writer.queue_data(stream, bytes);
@@ -201,6 +200,7 @@ impl Session<'_> {
                     let (output, error) = seen.written;
                     self.reply(Reply::Progress { output, error }).await?;
                 }
+                shown = Some(seen.written);
             }
             if let Some(ended) = seen.ended {
                 return self.reply(Reply::Exited(ended)).await;
@@ -210,13 +210,16 @@ impl Session<'_> {
                 frame = self.reader.frame() => frame?,
             };
             match frame {
+                Frame::Data(Stream::Input, bytes) if run.exec.tty.is_some() => drop(run.typed.send(bytes)),
                 Frame::Data(Stream::Input, bytes) if bytes.is_empty() => feed = None,
                 // Nobody may be reading any more.
                 Frame::Data(Stream::Input, bytes) => drop(feed.as_ref().map(|feed| feed.send(bytes))),
                 Frame::Data(..) => return Err(AgentError::Closed),
                 Frame::Message(_) => match frame.message::<Request>()? {
                     Request::SignalAttached { signal } => run.signals.send(signal).unwrap_or_default(),
-                    Request::Resize { .. } => {}
+                    Request::Resize { size } => {
+                        drop(run.typed.send(format!("[{}x{}]", size.rows, size.cols).into_bytes()));
+                    }
                     Request::Detach => return self.reply(Reply::Done).await,
                     _ => return Err(AgentError::Closed),
                 },

@@ -45,6 +45,8 @@ pub enum Then {
     OutOfMemory,
     /// It runs until it is signalled or its time is up.
     Run,
+    /// As [`Then::Run`], on a terminal: it prints what is typed, and each size as `[ROWSxCOLS]`; Ctrl-D ends it, with 0.
+    Echo,
     /// There is no such program: it never started.
     NotFound,
 }
@@ -70,6 +72,8 @@ pub(super) struct Run {
     pub(super) exec: Exec,
     pub(super) pid: u32,
     pub(super) signals: mpsc::UnboundedSender<i32>,
+    /// What is typed on its terminal.
+    pub(super) typed: mpsc::UnboundedSender<Vec<u8>>,
     pub(super) seen: watch::Receiver<Seen>,
 }
 
@@ -90,20 +94,22 @@ pub(super) fn start(
     input: mpsc::UnboundedReceiver<Vec<u8>>,
 ) -> Run {
     let (signals, signalled) = mpsc::unbounded_channel();
+    let (typed, keys) = mpsc::unbounded_channel();
     let (show, seen) = watch::channel(Seen::default());
-    let run = Run { exec: exec.clone(), pid, signals, seen };
-    tokio::spawn(live(state.clone(), exec, files, input, signalled, show));
+    let run = Run { exec: exec.clone(), pid, signals, typed, seen };
+    tokio::spawn(live(state.clone(), exec, files, Heard { input, signalled, keys }, show));
     run
 }
 
-async fn live(
-    state: Arc<State>,
-    exec: Exec,
-    files: Vec<OwnedFd>,
-    mut input: mpsc::UnboundedReceiver<Vec<u8>>,
-    mut signals: mpsc::UnboundedReceiver<i32>,
-    show: watch::Sender<Seen>,
-) {
+/// What a program hears.
+struct Heard {
+    input: mpsc::UnboundedReceiver<Vec<u8>>,
+    signalled: mpsc::UnboundedReceiver<i32>,
+    keys: mpsc::UnboundedReceiver<Vec<u8>>,
+}
+
+async fn live(state: Arc<State>, exec: Exec, files: Vec<OwnedFd>, heard: Heard, show: watch::Sender<Seen>) {
+    let Heard { mut input, signalled: mut signals, mut keys } = heard;
     let timeout_ms = exec.timeout_ms;
     let work = async {
         let mut stdin = Vec::new();
@@ -113,12 +119,14 @@ async fn live(
         let mut env = state.spec.env.clone();
         env.extend(exec.env.clone());
         let sink = exec.sink;
+        let terminal = files.first().and_then(|file| file.try_clone().ok());
         let script = (state.program)(&Call { exec, env, stdin });
         let written = write_files(sink, &script, files);
         let then = script.then.clone();
         show.send_modify(|seen| (seen.printed, seen.written) = (Some(Arc::new(script)), written));
         match then {
             Then::Run => std::future::pending().await,
+            Then::Echo => echo(&mut keys, terminal, &show).await,
             then => then,
         }
     };
@@ -138,6 +146,23 @@ async fn live(
     show.send_modify(|seen| seen.ended = Some(ended));
 }
 
+async fn echo(
+    keys: &mut mpsc::UnboundedReceiver<Vec<u8>>,
+    terminal: Option<OwnedFd>,
+    show: &watch::Sender<Seen>,
+) -> Then {
+    const END_OF_INPUT: u8 = 4;
+    let Some(mut terminal) = terminal.map(std::fs::File::from) else { return std::future::pending().await };
+    while let Some(bytes) = keys.recv().await {
+        if bytes.contains(&END_OF_INPUT) {
+            return Then::Succeed;
+        }
+        let kept = if terminal.write_all(&bytes).is_ok() { bytes.len() as u64 } else { 0 };
+        show.send_modify(|seen| seen.written.0.bytes += kept);
+    }
+    std::future::pending().await
+}
+
 /// Signals that do not kill are ignored, as programs do that do not know them.
 async fn deadly(signals: &mut mpsc::UnboundedReceiver<i32>) -> i32 {
     while let Some(signal) = signals.recv().await {
@@ -155,7 +180,7 @@ fn ended(then: &Then) -> Ended {
         Then::Die(signal) => (None, Some(*signal), None),
         Then::OutOfMemory => (None, Some(9), None),
         Then::NotFound => (None, None, Some("there is no such program".to_owned())),
-        Then::Run => (None, None, None),
+        Then::Run | Then::Echo => (None, None, None),
     };
     let none = Written::default();
     let oom_killed = *then == Then::OutOfMemory;
