@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup up down build test check bench test-vm clean
+.PHONY: help setup up down build test check bench torture test-vm clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 TENURE := $(TARGET)/release/tenure
@@ -38,6 +38,10 @@ check: ## formatting, lints, and the rules of the house
 
 bench: setup build ## the benchmarks, peers included where they are installed
 	cargo run --release --locked --package bench
+
+torture: build ## kill the server under load: 2,000 times, or for SECONDS
+	"$(TARGET)/release/torture" --tenure "$(TENURE)" --kills $(or $(KILLS),2000) --seconds $(or $(SECONDS),7200) \
+		$(if $(SEED),--seed $(SEED)) --points --keeper --agents
 
 test-vm: build ## the tests on another kernel, in a virtual machine; not part of `make test`
 	tests/vm/run.sh

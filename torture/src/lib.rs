@@ -1,0 +1,23 @@
+//! Kills a server under real load, again and again, and checks a model of what it acknowledged.
+//!
+//! Nothing of it is in the product, and nothing in the product knows of it: it speaks HTTP, kills by process ID, and reads the kernel's own tables.
+
+pub mod check;
+pub mod client;
+pub mod facts;
+pub mod http;
+#[allow(clippy::unwrap_used, missing_docs, dead_code, reason = "what a test asserts, a harness asserts")]
+#[path = "../../crates/tenure/tests/leftovers/kernel.rs"]
+mod kernel;
+mod load;
+pub mod point;
+pub mod process;
+pub mod random;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod server;
+
+pub use report::Report;
+pub use run::{Plan, directory, run};
+pub use schedule::{Kill, Menu};

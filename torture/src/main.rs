@@ -1,0 +1,76 @@
+//! `torture`: kills a server as long as it is told to, and reports. Exits with 1 where anything was lost or is left.
+
+use clap::Parser;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use torture::{Kill, Menu, Plan, Report};
+
+/// Kills a server under load and checks what it acknowledged.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The program to be tortured.
+    #[arg(long)]
+    tenure: PathBuf,
+    /// Kills, at most.
+    #[arg(long, default_value_t = 2000)]
+    kills: u64,
+    /// Seconds, at most.
+    #[arg(long, default_value_t = 3600)]
+    seconds: u64,
+    /// To have a run again.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Clients at a time.
+    #[arg(long, default_value_t = 4)]
+    clients: u64,
+    /// Kill the keeper as well.
+    #[arg(long)]
+    keeper: bool,
+    /// Kill agents as well.
+    #[arg(long)]
+    agents: bool,
+    /// Kill at named points, too.
+    #[arg(long)]
+    points: bool,
+    /// Where the data is to be, on a disk; below it a directory is made.
+    #[arg(long, default_value = "/var/tmp")]
+    dir: PathBuf,
+    /// Leave the data and the log where they are.
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let dir = torture::directory(&arguments.dir)?;
+    let plan = Plan {
+        program: arguments.tenure,
+        dir: dir.path().join("data"),
+        seed: arguments.seed.unwrap_or_else(torture::random::seed),
+        kills: arguments.kills,
+        lasts: Duration::from_secs(arguments.seconds),
+        clients: arguments.clients,
+        menu: Menu { points: arguments.points, keeper: arguments.keeper, agents: arguments.agents },
+    };
+    println!("seed {}", plan.seed);
+    let report = torture::run(&plan, progress)?;
+    if std::io::stderr().is_terminal() {
+        eprintln!();
+    }
+    print!("{report}");
+    if report.is_bad() || arguments.keep {
+        println!("data and log are in {}", dir.keep().display());
+    }
+    Ok(if report.is_bad() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn progress(report: &Report, kill: &Kill) {
+    if std::io::stderr().is_terminal() {
+        let line = format!("kill {}: {kill}; {} acknowledged", report.kills() + 1, report.acknowledged());
+        eprint!("\r{line:<110.110}");
+        // A terminal that is gone is not written to.
+        let _ = std::io::stderr().flush();
+    }
+}

@@ -1,0 +1,275 @@
+//! A run: start, load, kill, start again, compare; at the end everything is ended, and nothing may be left.
+//!
+//! ```text
+//!        ┌──────────────────────────────────────────────────────────────┐
+//!        ▼                                                              │
+//!  start ─► compare ─► load: clients ──┬── kill at a time or at a point ┘
+//!                                      └── what was acknowledged, what broke off
+//! ```
+
+use crate::check::Depth;
+use crate::client::{Client, Tally, Weather};
+use crate::http::{Connection, Request};
+use crate::kernel::Traces;
+use crate::point::{Held, Tracer};
+use crate::process;
+use crate::random::Random;
+use crate::report::Report;
+use crate::schedule::{Kill, Menu, Schedule};
+use crate::server::Server;
+use anyhow::Context as _;
+use rustix::process::Signal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How long a point is waited for.
+const POINT_PATIENCE: Duration = Duration::from_millis(1500);
+/// Every how manieth start everything in the living sessions is compared.
+const DEEP_EVERY: u64 = 5;
+/// Every how manieth start the whole audit is read again.
+const VERIFY_EVERY: u64 = 50;
+/// Within it everything is gone once all has ended.
+const GONE_WITHIN: Duration = Duration::from_secs(15);
+
+/// What a run is to be.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The server's program.
+    pub program: PathBuf,
+    /// An empty directory, on a disk.
+    pub dir: PathBuf,
+    /// The chance of it all.
+    pub seed: u64,
+    /// Kills, at most.
+    pub kills: u64,
+    /// How long, at most.
+    pub lasts: Duration,
+    /// Clients at a time.
+    pub clients: u64,
+    /// What may be done.
+    pub menu: Menu,
+}
+
+/// Runs a plan; each kill is told as it comes.
+pub fn run(plan: &Plan, mut progress: impl FnMut(&Report, &Kill)) -> anyhow::Result<Report> {
+    let mut run = Run::new(plan)?;
+    let until = Instant::now() + plan.lasts;
+    for kill in Schedule::new(plan.seed, plan.menu).take(usize::try_from(plan.kills)?) {
+        if Instant::now() > until || run.report.is_bad() {
+            break;
+        }
+        progress(&run.report, &kill);
+        if let Err(error) = run.round(&kill) {
+            run.report.tally.losses.push(format!("round {}, killed {kill}: {error:#}", run.round));
+        }
+    }
+    if let Err(error) = run.end() {
+        run.report.tally.losses.push(format!("at the end: {error:#}"));
+    }
+    Ok(run.report)
+}
+
+struct Run {
+    server: Server,
+    clients: Vec<Client>,
+    weather: Arc<Weather>,
+    traces: Traces,
+    random: Random,
+    round: u64,
+    report: Report,
+}
+
+impl Run {
+    fn new(plan: &Plan) -> anyhow::Result<Run> {
+        let mut server = Server::new(&plan.program, &plan.dir)?;
+        let traces = Traces::watch(server.dir());
+        // The first start makes the storage and the administrator's key; from then on any instant will do.
+        server.spawn()?;
+        server.wait_ready()?;
+        let (weather, random) = (Arc::new(Weather::default()), Random::new(plan.seed));
+        let client = |number| Client::new(format!("c{number}"), random.branch(1000 + number), weather.clone());
+        let clients = (0..plan.clients).map(client).collect();
+        let report = Report::new(plan.seed);
+        server.kill()?;
+        Ok(Run { server, clients, weather, traces, random, round: 0, report })
+    }
+
+    fn round(&mut self, kill: &Kill) -> anyhow::Result<()> {
+        self.round += 1;
+        self.server.spawn()?;
+        if let Kill::Starting(after) = kill {
+            std::thread::sleep(*after);
+            self.server.kill()?;
+            self.report.killed(kill.kind());
+            return Ok(());
+        }
+        let (address, key) = self.ready()?;
+        let depth = if self.round % DEEP_EVERY == 1 { Depth::Deep } else { Depth::Light };
+        self.compare(address, &key, depth)?;
+        let kind = self.load(address, &key, kill)?;
+        self.report.killed(kind);
+        self.count();
+        Ok(())
+    }
+
+    fn ready(&mut self) -> anyhow::Result<(SocketAddr, String)> {
+        let begun = Instant::now();
+        let address = self.server.wait_ready()?;
+        self.report.slowest_start = self.report.slowest_start.max(begun.elapsed());
+        Ok((address, self.server.admin_key()?))
+    }
+
+    /// Every client compares its own.
+    fn compare(&mut self, address: SocketAddr, key: &str, depth: Depth) -> anyhow::Result<()> {
+        self.weather.over.store(false, Ordering::Relaxed);
+        let round = self.round;
+        std::thread::scope(|scope| {
+            for client in &mut self.clients {
+                client.connect(Connection::new(address, key), round);
+                scope.spawn(move || {
+                    client.check_all(depth);
+                    if depth == Depth::Deep {
+                        client.settle_in();
+                    }
+                });
+            }
+        });
+        self.weather.agents.store(false, Ordering::Relaxed);
+        self.weather.keeper.store(false, Ordering::Relaxed);
+        if depth == Depth::Everything || self.round.is_multiple_of(VERIFY_EVERY) {
+            self.verify(address, key)?;
+        }
+        self.count();
+        Ok(())
+    }
+
+    fn verify(&mut self, address: SocketAddr, key: &str) -> anyhow::Result<()> {
+        let answer = Connection::new(address, key).ask(&Request::new("POST", "/v1/audit/verify"));
+        let answer = answer.map_err(|broken| anyhow::anyhow!("audit verify: {}", broken.why))?;
+        self.report.tally.checked += 1;
+        if answer.status != 200 || answer.json()["intact"] != true {
+            self.report.tally.losses.push(format!("round {}: audit verify: {}", self.round, answer.told()));
+        }
+        Ok(())
+    }
+
+    /// The clients work until the manager is killed. What kind of kill it was in the end.
+    fn load(&mut self, address: SocketAddr, key: &str, kill: &Kill) -> anyhow::Result<String> {
+        let round = self.round;
+        let mut tracer = self.tracer(kill)?;
+        let (server, weather, random) = (&mut self.server, &self.weather, &mut self.random);
+        let clients = &mut self.clients;
+        let kind = std::thread::scope(|scope| {
+            for client in clients.iter_mut() {
+                client.connect(Connection::new(address, key), round);
+                scope.spawn(move || client.work());
+            }
+            let kind = strike(server, weather, random, kill, tracer.as_ref());
+            weather.over.store(true, Ordering::Relaxed);
+            kind
+        });
+        if let Some(tracer) = &mut tracer {
+            tracer.end();
+        }
+        if matches!(kill, Kill::WithAgents(..)) {
+            self.clients.iter_mut().for_each(Client::agents_were_killed);
+        }
+        kind
+    }
+
+    fn tracer(&self, kill: &Kill) -> anyhow::Result<Option<Tracer>> {
+        let Kill::Point(point) = kill else { return Ok(None) };
+        let pid = match point.held {
+            Held::Manager => self.server.pid(),
+            Held::Keeper => self.server.keeper(),
+        };
+        Tracer::attach(point, pid.context("nobody to hold")?).map(Some)
+    }
+
+    fn count(&mut self) {
+        for client in &mut self.clients {
+            self.report.tally.add(&std::mem::take(&mut client.tally));
+        }
+    }
+
+    /// Compares everything, ends everything, and looks for what is left.
+    fn end(&mut self) -> anyhow::Result<()> {
+        self.server.kill()?;
+        self.round += 1;
+        self.server.spawn()?;
+        let (address, key) = self.ready()?;
+        self.compare(address, &key, Depth::Everything)?;
+        std::thread::scope(|scope| {
+            for client in &mut self.clients {
+                scope.spawn(move || client.finish());
+            }
+        });
+        self.compare(address, &key, Depth::Everything)?;
+        self.server.stop()?;
+        let until = Instant::now() + GONE_WITHIN;
+        self.report.leftovers = self.traces.everything();
+        while !self.report.leftovers.is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(100));
+            self.report.leftovers = self.traces.everything();
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the moment, and kills.
+fn strike(
+    server: &mut Server,
+    weather: &Weather,
+    random: &mut Random,
+    kill: &Kill,
+    tracer: Option<&Tracer>,
+) -> anyhow::Result<String> {
+    let mut kind = kill.kind();
+    match kill {
+        Kill::Random(after) | Kill::Starting(after) => std::thread::sleep(*after),
+        Kill::Point(point) => {
+            if !tracer.is_some_and(|tracer| tracer.wait(POINT_PATIENCE)) {
+                kind = format!("{} (not reached)", point.name());
+            }
+        }
+        Kill::WithKeeper(after, apart) => {
+            std::thread::sleep(*after);
+            weather.keeper.store(true, Ordering::Relaxed);
+            // A child of the server's, or of nobody: it does not end by itself while there are environments.
+            server.keeper().into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
+            std::thread::sleep(*apart);
+        }
+        Kill::WithAgents(after, count) => {
+            std::thread::sleep(*after);
+            weather.agents.store(true, Ordering::Relaxed);
+            let mut agents = server.agents();
+            for _ in 0..*count {
+                if !agents.is_empty() {
+                    process::signal(agents.swap_remove(random.below(agents.len() as u64) as usize), Signal::KILL);
+                }
+            }
+        }
+    }
+    server.kill()?;
+    Ok(kind)
+}
+
+/// A directory of its own below this one, on whose disk the data will be.
+pub fn directory(below: &Path) -> anyhow::Result<tempfile::TempDir> {
+    Ok(tempfile::Builder::new().prefix("torture-").tempdir_in(below)?)
+}
+
+impl Report {
+    fn new(seed: u64) -> Report {
+        Report {
+            seed,
+            tally: Tally::default(),
+            kills: Default::default(),
+            leftovers: Vec::new(),
+            slowest_start: Duration::ZERO,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What is done to the server, and when: the same for the same seed.
+
+use crate::point::Point;
+use crate::random::Random;
+use std::fmt;
+use std::time::Duration;
+
+/// What may be done.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Menu {
+    /// At named points.
+    pub points: bool,
+    /// The keeper as well.
+    pub keeper: bool,
+    /// Agents as well.
+    pub agents: bool,
+}
+
+/// How the manager is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kill {
+    /// After so long under load.
+    Random(Duration),
+    /// After so long from its start, ready or not.
+    Starting(Duration),
+    /// At a named point under load.
+    Point(Point),
+    /// After so long under load, with its keeper, so long before or after.
+    WithKeeper(Duration, Duration),
+    /// After so long under load, with so many agents.
+    WithAgents(Duration, usize),
+}
+
+impl Kill {
+    /// Its kind, for the report.
+    pub fn kind(&self) -> String {
+        match self {
+            Kill::Random(_) => "random".to_owned(),
+            Kill::Starting(_) => "while starting".to_owned(),
+            Kill::Point(point) => point.name(),
+            Kill::WithKeeper(..) => "with keeper".to_owned(),
+            Kill::WithAgents(..) => "with agents".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Kill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kill::Random(after) => write!(f, "after {after:?} of load"),
+            Kill::Starting(after) => write!(f, "{after:?} after its start"),
+            Kill::Point(point) => write!(f, "at {point}"),
+            Kill::WithKeeper(after, apart) => write!(f, "after {after:?} of load, {apart:?} after its keeper"),
+            Kill::WithAgents(after, agents) => write!(f, "after {after:?} of load and {agents} agents"),
+        }
+    }
+}
+
+/// An endless line of kills.
+pub struct Schedule {
+    random: Random,
+    menu: Menu,
+}
+
+impl Schedule {
+    /// From a seed.
+    pub fn new(seed: u64, menu: Menu) -> Schedule {
+        Schedule { random: Random::new(seed), menu }
+    }
+
+    fn millis(&mut self, most: u64) -> Duration {
+        Duration::from_micros(self.random.below(most * 1000))
+    }
+}
+
+impl Iterator for Schedule {
+    type Item = Kill;
+
+    fn next(&mut self) -> Option<Kill> {
+        let chance = self.random.below(100);
+        Some(match chance {
+            0..12 => Kill::Starting(self.millis(200)),
+            12..55 if self.menu.points => Kill::Point(Point::pick(&mut self.random)),
+            55..68 if self.menu.keeper => {
+                let after = self.millis(300);
+                Kill::WithKeeper(after, self.millis(20))
+            }
+            68..78 if self.menu.agents => {
+                let after = self.millis(300);
+                Kill::WithAgents(after, 1 + self.random.below(2) as usize)
+            }
+            _ => Kill::Random(self.millis(300)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_schedule() {
+        let menu = Menu { points: true, keeper: true, agents: true };
+        let first: Vec<Kill> = Schedule::new(7, menu).take(500).collect();
+        assert_eq!(first, Schedule::new(7, menu).take(500).collect::<Vec<_>>());
+        assert_ne!(first, Schedule::new(8, menu).take(500).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_not_on_the_menu_is_not_served() {
+        let all = Schedule::new(7, Menu::default()).take(500);
+        assert!(all.into_iter().all(|kill| matches!(kill, Kill::Random(_) | Kill::Starting(_))));
+    }
+}
