@@ -7,9 +7,9 @@ mod sample;
 use sample::*;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tenure_session::{EnvironmentState, State, TerminationReason};
+use tenure_session::{EnvironmentState, LeaseToken, State, TerminationReason};
 use tenure_sqlite::{SqliteOptions, SqliteStore};
-use tenure_store::{Changed, Store};
+use tenure_store::{Changed, LeaseBeat, LeaseRenewed, Store};
 
 const WRITERS: u32 = 64;
 const ROUNDS: u32 = 400;
@@ -73,6 +73,11 @@ async fn reads(store: &Arc<SqliteStore>) {
 async fn together(store: &Arc<SqliteStore>) {
     crowd("activities, 64 writers", store, |store, writer, round| async move {
         store.session_activity(&id(writer), at(20 + i64::from(round)), "exec").await.unwrap();
+    })
+    .await;
+    crowd("lease renewals, 64 writers", store, |store, writer, round| async move {
+        let beat = LeaseBeat { id: id(writer), token: LeaseToken(1), at: at(5_000 * (i64::from(round) + 1)) };
+        assert!(matches!(store.lease_renew(beat).await.unwrap(), LeaseRenewed::Renewed(_)));
     })
     .await;
     crowd("guarded changes of the environment, 64 writers", store, |store, writer, _| async move {

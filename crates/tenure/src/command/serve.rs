@@ -87,6 +87,8 @@ async fn serve(dir: &Path, config: &Config, keeper: KeeperProcess, listener: Tcp
         registry,
     };
     let engine = Engine::begin(parts).await?;
+    let shown = engine.clone();
+    let showing = tokio::spawn(async move { shown.show_life().await });
     opened.tell_time(engine.clone());
     engine.template_seed().await?;
     first_key(dir, &engine).await?;
@@ -103,6 +105,8 @@ async fn serve(dir: &Path, config: &Config, keeper: KeeperProcess, listener: Tcp
     door.close().await;
     looked_after.abort();
     engine.denials_write().await;
+    showing.abort();
+    engine.sign_of_life().await?;
     opened.close().await;
     tracing::info!("stopped; sessions live on");
     Ok(())
