@@ -166,7 +166,8 @@ impl Client {
             }
             // It is being taken over.
             (503, "RECOVERING") => {}
-            _ if self.agents_die() => {}
+            // One that was killed while it was frozen dies when it thaws.
+            _ if self.agents_die() || self.sessions[index].reasons.contains("killed") => {}
             _ => self.lost(format!("{what} on {id}: {}", answer.told())),
         }
     }

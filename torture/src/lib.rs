@@ -17,7 +17,9 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod server;
+pub mod spoil;
 
 pub use report::Report;
 pub use run::{Plan, directory, run};
 pub use schedule::{Kill, Menu};
+pub use spoil::Spoil;

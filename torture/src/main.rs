@@ -53,6 +53,7 @@ fn main() -> anyhow::Result<ExitCode> {
         lasts: Duration::from_secs(arguments.seconds),
         clients: arguments.clients,
         menu: Menu { points: arguments.points, keeper: arguments.keeper, agents: arguments.agents },
+        spoil: None,
     };
     println!("seed {}", plan.seed);
     let report = torture::run(&plan, progress)?;

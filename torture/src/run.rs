@@ -17,6 +17,7 @@ use crate::random::Random;
 use crate::report::Report;
 use crate::schedule::{Kill, Menu, Schedule};
 use crate::server::Server;
+use crate::spoil::{Spoil, Spoiler};
 use anyhow::Context as _;
 use rustix::process::Signal;
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ pub struct Plan {
     pub clients: u64,
     /// What may be done.
     pub menu: Menu,
+    /// What is spoilt on purpose, to see that it is found.
+    pub spoil: Option<Spoil>,
 }
 
 /// Runs a plan; each kill is told as it comes.
@@ -80,6 +83,8 @@ struct Run {
     random: Random,
     round: u64,
     report: Report,
+    spoil: Option<Spoil>,
+    spoiler: Spoiler,
 }
 
 impl Run {
@@ -94,7 +99,8 @@ impl Run {
         let clients = (0..plan.clients).map(client).collect();
         let report = Report::new(plan.seed);
         server.kill()?;
-        Ok(Run { server, clients, weather, traces, random, round: 0, report })
+        let (round, spoil, spoiler) = (0, plan.spoil, Spoiler::default());
+        Ok(Run { server, clients, weather, traces, random, round, report, spoil, spoiler })
     }
 
     fn round(&mut self, kill: &Kill) -> anyhow::Result<()> {
@@ -104,7 +110,7 @@ impl Run {
             std::thread::sleep(*after);
             self.server.kill()?;
             self.report.killed(kill.kind());
-            return Ok(());
+            return self.spoil();
         }
         let (address, key) = self.ready()?;
         let depth = if self.round % DEEP_EVERY == 1 { Depth::Deep } else { Depth::Light };
@@ -112,7 +118,14 @@ impl Run {
         let kind = self.load(address, &key, kill)?;
         self.report.killed(kind);
         self.count();
-        Ok(())
+        self.spoil()
+    }
+
+    fn spoil(&mut self) -> anyhow::Result<()> {
+        match self.spoil {
+            Some(spoil) => self.spoiler.after_kill(spoil, self.round, &self.server),
+            None => Ok(()),
+        }
     }
 
     fn ready(&mut self) -> anyhow::Result<(SocketAddr, String)> {

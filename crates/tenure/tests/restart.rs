@@ -3,13 +3,24 @@
 
 use std::path::Path;
 use std::time::Duration;
-use torture::{Menu, Plan, Report};
+use torture::{Menu, Plan, Report, Spoil};
 
 /// Long enough on a slow machine: what takes longer hangs.
 const AT_MOST: Duration = Duration::from_secs(900);
 
-/// Runs one, and says by which seed it can be had again.
+/// Kills of a run that is to fail.
+const SPOILT_KILLS: u64 = 8;
+
+/// Runs one that is to find nothing, and says by which seed it can be had again.
 fn torture(kills: u64, menu: Menu) -> Option<Report> {
+    let report = run(kills, menu, None)?;
+    println!("{report}");
+    assert!(!report.is_bad(), "again with TENURE_TORTURE_SEED={}", report.seed);
+    assert_eq!(report.kills(), kills, "the time was over before the kills were");
+    Some(report)
+}
+
+fn run(kills: u64, menu: Menu, spoil: Option<Spoil>) -> Option<Report> {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: needs root");
         return None;
@@ -24,14 +35,12 @@ fn torture(kills: u64, menu: Menu) -> Option<Report> {
         lasts: AT_MOST,
         clients: 4,
         menu,
+        spoil,
     };
     let report = torture::run(&plan, |_, _| ()).unwrap();
-    println!("{report}");
-    if report.is_bad() {
-        let dir = dir.keep();
-        panic!("again with TENURE_TORTURE_SEED={}; data and log are in {}", plan.seed, dir.display());
+    if report.is_bad() && spoil.is_none() {
+        println!("data and log are in {}", dir.keep().display());
     }
-    assert_eq!(report.kills(), kills, "the time was over before the kills were");
     Some(report)
 }
 
@@ -41,4 +50,44 @@ fn nothing_acknowledged_is_lost_when_the_manager_is_killed_at_random() {
     if let Some(report) = torture(150, Menu::default()) {
         assert!(report.acknowledged() > 500, "there was hardly any load");
     }
+}
+
+/// TM-1, TM-2, TM-8, TR-5, LC-5, LC-6, EN-4, EN-10
+#[test]
+fn nothing_acknowledged_is_lost_when_the_manager_is_killed_at_any_write_or_message() {
+    if let Some(report) = torture(150, Menu { points: true, keeper: true, agents: true }) {
+        assert!(report.acknowledged() > 500, "there was hardly any load");
+    }
+}
+
+/// Runs a few kills with something spoilt on purpose.
+#[track_caller]
+fn found_out(spoil: Spoil, told: &str) {
+    let Some(report) = run(SPOILT_KILLS, Menu::default(), Some(spoil)) else { return };
+    let found = report.tally.losses.iter().chain(&report.leftovers).any(|line| line.contains(told));
+    assert!(found, "{told:?} was not found out: {report}");
+}
+
+/// TM-1, EN-4, LC-6: a server that forgets what it acknowledged does not pass.
+#[test]
+fn a_server_that_forgets_is_found_out() {
+    found_out(Spoil::Forget, "is not there");
+}
+
+/// EN-10: a server whose environments die with it does not pass.
+#[test]
+fn environments_that_die_with_the_manager_are_found_out() {
+    found_out(Spoil::DieTogether, "which nothing called for");
+}
+
+/// EN-4: a server that loses output does not pass.
+#[test]
+fn lost_output_is_found_out() {
+    found_out(Spoil::LoseOutput, "the output of");
+}
+
+/// TM-8: a server that leaves something behind does not pass.
+#[test]
+fn a_process_that_stays_behind_is_found_out() {
+    found_out(Spoil::LeaveProcess, "sleep");
 }
