@@ -46,7 +46,7 @@ impl Engine {
         let now = self.now();
         let preview = PreviewRecord { session_id: permit.session().id.clone(), port, created_at: now };
         let entry = draft::by_caller(call, permit.session(), Operation::PreviewRegister, now, json!({ "port": port }));
-        self.store().preview_put(preview.clone(), entry).await?;
+        permit.race_whole(async { Ok(self.store().preview_put(preview.clone(), entry).await?) }).await?;
         Ok(preview)
     }
 
@@ -62,7 +62,8 @@ impl Engine {
         let port = port_parse(port)?;
         let metadata = json!({ "port": port });
         let entry = draft::by_caller(call, permit.session(), Operation::PreviewRemove, self.now(), metadata);
-        match self.store().preview_remove(&permit.session().id, port, entry).await? {
+        let removing = async { Ok(self.store().preview_remove(&permit.session().id, port, entry).await?) };
+        match permit.race_whole(removing).await? {
             true => Ok(()),
             false => Err(not_registered(port)),
         }
