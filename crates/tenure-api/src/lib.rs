@@ -38,6 +38,7 @@ mod session;
 mod sse;
 mod state;
 mod template;
+mod terminal;
 pub mod ticket;
 mod ticket_route;
 mod watch;

@@ -4,7 +4,8 @@ use crate::asked::{Answered, Asked, Shared};
 use crate::pass::pass;
 use crate::problem::Problem;
 use crate::{
-    access, audit, auth, environment, exec, file, key, lease, previews, service, session, template, ticket_route, watch,
+    access, audit, auth, environment, exec, file, key, lease, previews, service, session, template, terminal,
+    ticket_route, watch,
 };
 use axum::Router;
 use axum::extract::{Request, State};
@@ -76,6 +77,7 @@ pub const fn route(operation: Operation) -> Route {
         PreviewRemove => (Delete, "/v1/sessions/{id}/previews/{port}"),
         PreviewHealth => (Get, "/v1/sessions/{id}/previews/{port}/health"),
         PreviewProxy => (Any, "/v1/sessions/{id}/preview/{port}/{*path}"),
+        Terminal => (Get, "/v1/sessions/{id}/terminal"),
         TicketCreate => (Post, "/v1/tickets"),
         EnvironmentGet => (Get, "/v1/sessions/{id}/environment"),
         EnvironmentCreate => (Post, "/v1/sessions/{id}/environment"),
@@ -138,6 +140,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         PreviewRemove => at(operation, previews::remove),
         PreviewHealth => at(operation, previews::health),
         PreviewProxy => any(proxied),
+        Terminal => on(filter(operation), terminal::open),
         TicketCreate => at(operation, ticket_route::create),
         EnvironmentGet => at(operation, environment::get),
         EnvironmentCreate => at(operation, environment::create),

@@ -11,7 +11,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tenure_digest::Sha256Digest;
 use tenure_engine::{Engine, SignedHead};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+/// Most viewers of terminals at once.
+const TERMINALS_MAX: usize = 4096;
 
 /// What a door is made of.
 pub struct DoorParts {
@@ -78,6 +82,8 @@ pub struct DoorState {
     pub previews: PreviewSettings,
     /// Cancelled when the door closes: long streams end then.
     pub closing: CancellationToken,
+    /// Room for viewers of terminals.
+    pub(crate) terminals: Arc<Semaphore>,
     pub(crate) hosts: Hosts,
     pub(crate) meters: HttpMeters,
     pub(crate) request_ids: RequestIds,
@@ -96,6 +102,7 @@ impl DoorState {
             tickets: parts.tickets,
             previews: parts.previews,
             closing: CancellationToken::new(),
+            terminals: Arc::new(Semaphore::new(TERMINALS_MAX)),
             hosts,
             meters: parts.meters,
             request_ids: RequestIds::new(),

@@ -171,13 +171,13 @@ impl Engine {
         let exec = ExecId::new(self.random()?);
         let claim = claim.map(|claim| claim(permit.session().id.clone(), Some(exec.clone())));
         let slot = self.exec_count(&permit).await?;
-        let start = Start { call: Some(call), permit, exec, request, claim, keep, slot };
+        let start = Start { call: Some(call), permit, exec, request, tty: None, claim, keep, slot };
         let Launched { permit, running, keep } = self.exec_launch(start).await?;
         Ok(Begun::Running(permit, running, keep))
     }
 
     /// One more exec, where as many may run; otherwise the policy decides (GV-2).
-    async fn exec_count(&self, permit: &Permit) -> Result<ExecSlot, EngineError> {
+    pub(crate) async fn exec_count(&self, permit: &Permit) -> Result<ExecSlot, EngineError> {
         let session = permit.session();
         match permit.live().exec_begins(|running| admit_exec(session, running)) {
             Ok(slot) => Ok(slot),
@@ -236,7 +236,7 @@ impl Engine {
         self.exec_result(record).await
     }
 
-    async fn exec_find(&self, permit: &Permit, exec: &str) -> Result<ExecRecord, EngineError> {
+    pub(crate) async fn exec_find(&self, permit: &Permit, exec: &str) -> Result<ExecRecord, EngineError> {
         let exec: ExecId = exec.parse()?;
         let record = self.store().exec_get(&permit.session().id, &exec).await?;
         record.ok_or_else(|| EngineError::no_exec(&exec))
@@ -349,7 +349,7 @@ pub(crate) fn exec_record(
     }
 }
 
-fn exec_valid(request: &ExecRequest) -> Result<(), EngineError> {
+pub(crate) fn exec_valid(request: &ExecRequest) -> Result<(), EngineError> {
     if request.cmd.first().is_none_or(String::is_empty) {
         return Err(EngineError::Invalid { missing: vec!["cmd".to_owned()], invalid: Vec::new() });
     }

@@ -40,9 +40,11 @@ mod preview;
 mod recovery;
 mod rejoin;
 mod running;
+mod scrollback;
 mod session;
 mod settings;
 mod template;
+mod terminal;
 mod timeline;
 mod waiting;
 
@@ -67,10 +69,11 @@ pub use recovery::{Recovered, Recovery};
 pub use session::{ExtendRequest, SessionView, StatusView, TerminateRequest, TransitionRequest};
 pub use settings::Settings;
 pub use template::TemplateRequest;
+pub use terminal::{Terminal, TerminalEvent, TerminalInput, TerminalRequest, TerminalStatus};
 pub use timeline::{HostClock, Timeline};
 
 /// What the kernel says of an environment, and what an environment's agent says of files.
-pub use tenure_environment::{Observation, protocol::ChangeKind, protocol::FileKind};
+pub use tenure_environment::{Observation, protocol::ChangeKind, protocol::FileKind, protocol::WindowSize};
 /// The terms of a lease, as somebody asks for them.
 pub use tenure_session::LeaseRequest;
 /// What a reading of the whole audit found.

@@ -17,7 +17,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tenure_environment::agent::{Attached, Event, ExecReceiver, ExecSender};
-use tenure_environment::protocol::{Ended, Exec, Sink, Written};
+use tenure_environment::protocol::{Ended, Exec, Sink, WindowSize, Written};
 use tenure_environment::{AgentError, Client, Environment, EnvironmentError};
 use tenure_session::{ExecId, Operation, Session, State, Trigger};
 use tenure_store::{
@@ -60,10 +60,22 @@ impl RunningTable {
 
 /// What is known of a running program.
 #[derive(Debug, Clone, Default)]
-struct Seen {
+pub(crate) struct Seen {
     stdout: Written,
     stderr: Written,
     outcome: Option<ExecOutcome>,
+}
+
+impl Seen {
+    /// Whether its end is written down.
+    pub fn has_ended(&self) -> bool {
+        self.outcome.is_some()
+    }
+
+    /// How much of its output was dropped at the cap.
+    pub fn dropped(&self) -> u64 {
+        self.outcome.as_ref().map_or(self.stdout.dropped, |outcome| outcome.stdout.dropped)
+    }
 }
 
 /// One running program.
@@ -91,6 +103,11 @@ impl Running {
         self.seen.borrow().outcome.is_some()
     }
 
+    /// Sees what is known of it change.
+    pub fn watch(&self) -> watch::Receiver<Seen> {
+        self.seen.subscribe()
+    }
+
     /// Waits until its end is written down.
     pub async fn ended(&self) -> ExecRecord {
         // The sender is here, so it cannot be gone.
@@ -103,6 +120,15 @@ impl Running {
         let mut input = self.input.lock().await;
         match input.as_mut() {
             Some(sender) => Ok(sender.input(bytes).await?),
+            None => Err(EngineError::Recovering),
+        }
+    }
+
+    /// Gives its terminal another size.
+    pub async fn resize(&self, size: WindowSize) -> Result<(), EngineError> {
+        let mut input = self.input.lock().await;
+        match input.as_mut() {
+            Some(sender) => Ok(sender.resize(size).await?),
             None => Err(EngineError::Recovering),
         }
     }
@@ -127,12 +153,23 @@ pub(crate) struct Start<'a> {
     pub exec: ExecId,
     /// What it is.
     pub request: ExecRequest,
+    /// The size of its terminal, where it has one.
+    pub tty: Option<WindowSize>,
     /// The key it is claimed under.
     pub claim: Option<IdempotencyClaim>,
     /// The request's turn under that key: held until the claim is made, also where the caller has gone.
     pub keep: Option<Keep>,
     /// Its place among the execs that may run.
     pub slot: ExecSlot,
+}
+
+/// What is started.
+struct Program {
+    exec: ExecId,
+    request: ExecRequest,
+    tty: Option<WindowSize>,
+    claim: Option<IdempotencyClaim>,
+    slot: Option<ExecSlot>,
 }
 
 /// A program that was started.
@@ -146,9 +183,10 @@ impl Engine {
     /// Writes a program into the ledger, starts it, and sees to it from then on. Goes on where the caller does not wait.
     pub(crate) async fn exec_launch(&self, start: Start<'_>) -> Result<Launched, EngineError> {
         let (engine, call) = (self.clone(), start.call.cloned());
-        let Start { permit, exec, request, claim, keep, slot, .. } = start;
+        let Start { permit, exec, request, tty, claim, keep, slot, .. } = start;
+        let program = Program { exec, request, tty, claim, slot: Some(slot) };
         self.apart(async move {
-            let (permit, running) = engine.exec_launch_now(call, permit, exec, request, claim, Some(slot)).await?;
+            let (permit, running) = engine.exec_launch_now(call, permit, program).await?;
             Ok(Launched { permit, running, keep })
         })
         .await
@@ -159,25 +197,24 @@ impl Engine {
         let Some(live) = self.live().get(&session.id) else { return Ok(()) };
         let (permit, _) = Permit::new(self.clone(), Operation::SessionGet, session.clone(), live);
         let exec = ExecId::new(self.random()?);
-        self.exec_launch_now(None, permit, exec, request, None, None).await.map(drop)
+        let program = Program { exec, request, tty: None, claim: None, slot: None };
+        self.exec_launch_now(None, permit, program).await.map(drop)
     }
 
     async fn exec_launch_now(
         &self,
         call: Option<Call>,
         mut permit: Permit,
-        exec: ExecId,
-        request: ExecRequest,
-        claim: Option<IdempotencyClaim>,
-        slot: Option<ExecSlot>,
+        program: Program,
     ) -> Result<(Arc<Permit>, Arc<Running>), EngineError> {
+        let Program { exec, request, tty, claim, slot } = program;
         let now = self.now();
         let session = permit.session().clone();
         let environment = permit.environment()?;
         let default_ms = Some(self.settings().exec_default_timeout_ms).filter(|_| !request.background);
         let timeout_ms = request.timeout_ms.or(default_ms);
         let record = exec_record(&session, exec, &request, timeout_ms, now);
-        let intent = self.exec_intent(call.as_ref(), &session, &record, claim);
+        let intent = self.exec_intent(call.as_ref(), permit.operation(), &session, &record, claim);
         // The connection is made while the intent is made durable; nothing is asked over it before. A frozen environment does not answer, and it is not
         // waited for where the intent is refused.
         let (intend, connect) = (pin!(self.store().exec_intend(intent)), environment.connect());
@@ -204,7 +241,7 @@ impl Engine {
         }
         self.meters().execs.inc();
         let permit = Arc::new(permit);
-        let begun = self.exec_start_inside(connect, &record, &request, timeout_ms);
+        let begun = self.exec_start_inside(connect, &record, &request, tty);
         match permit.race_whole(begun).await {
             Ok(attached) => {
                 let record = ExecRecord { started_at: Some(self.now()), ..record };
@@ -217,6 +254,7 @@ impl Engine {
     fn exec_intent(
         &self,
         call: Option<&Call>,
+        operation: Operation,
         session: &Session,
         record: &ExecRecord,
         claim: Option<IdempotencyClaim>,
@@ -227,7 +265,8 @@ impl Engine {
         let state = if call.is_some() { State::Running } else { session.state };
         let mut entry = draft::moved(session, state, at, Trigger::UserAction, &actor);
         entry.old_state = Some(state);
-        entry.action = Operation::ExecRun.row().name.to_owned();
+        let operation = if call.is_some() { operation } else { Operation::ExecRun };
+        entry.action = operation.row().name.to_owned();
         // The program's name only: arguments may hold secrets.
         entry.metadata =
             json!({ "exec_id": record.id, "program": record.cmd.first(), "background": record.background });
@@ -236,7 +275,7 @@ impl Engine {
         ExecIntent {
             record: record.clone(),
             claim,
-            activity: call.map(|_| Operation::ExecRun.row().name.to_owned()),
+            activity: call.map(|_| operation.row().name.to_owned()),
             running_entry,
             entry,
         }
@@ -247,9 +286,14 @@ impl Engine {
         connect: impl Future<Output = Result<Client, EnvironmentError>>,
         record: &ExecRecord,
         request: &ExecRequest,
-        timeout_ms: Option<u64>,
+        tty: Option<WindowSize>,
     ) -> Result<Attached, EngineError> {
-        let files = self.output_files(&record.session_id, &record.id).map_err(|error| output_unavailable(&error))?;
+        let mut files =
+            self.output_files(&record.session_id, &record.id).map_err(|error| output_unavailable(&error))?;
+        if tty.is_some() {
+            // A terminal prints in one place; the other file stays empty.
+            files.truncate(1);
+        }
         let exec = Exec {
             exec_id: record.id.to_string(),
             cmd: record.cmd.clone(),
@@ -257,9 +301,9 @@ impl Engine {
             env: request.env.clone(),
             user: record.user.clone(),
             tag: record.tag.clone(),
-            timeout_ms,
+            timeout_ms: record.timeout_ms,
             stdin: request.stdin.is_some() || request.background,
-            tty: None,
+            tty,
             sink: Sink::File { cap_bytes: self.settings().exec_output_cap_bytes },
         };
         let mut attached = connect.await?.exec(exec, files).await?;
@@ -378,6 +422,8 @@ impl Engine {
                     Ok(attached) => {
                         let (sender, receiver) = attached.split();
                         *running.input.lock().await = Some(sender);
+                        // What it printed meanwhile nobody told.
+                        running.seen.send_modify(|_| ());
                         return Ok(receiver);
                     }
                     Err(error @ AgentError::Failed { .. }) => {

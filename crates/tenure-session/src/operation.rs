@@ -189,6 +189,8 @@ operations! {
     PreviewHealth = "preview_health": Owner, Working, quiet, Open, Gone;
     /// Passes a request on to a port.
     PreviewProxy = "preview_proxy": Owner, Working, active, Open, Gone;
+    /// Opens a terminal, or comes back to one.
+    Terminal = "terminal": Owner, Working, active, Token, Gone;
     /// Makes a ticket for what cannot carry a header.
     TicketCreate = "ticket_create": Owner, Live, quiet, Open, Gone;
     /// Reads what is known of the environment.
@@ -265,7 +267,7 @@ impl Operation {
     pub(crate) const fn effect(self) -> Effect {
         use Operation::*;
         match self {
-            ExecRun => Effect::Work,
+            ExecRun | Terminal => Effect::Work,
             SessionPause => Effect::Pause,
             SessionResume => Effect::Resume,
             SessionTransition => Effect::Transition,

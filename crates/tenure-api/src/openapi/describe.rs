@@ -10,9 +10,10 @@ use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, SchemaFormat};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
 /// The groups that operations are shown in.
-pub(crate) const TAGS: [(&str, &str); 10] = [
+pub(crate) const TAGS: [(&str, &str); 11] = [
     ("sessions", "What a session is, from its beginning to its end."),
     ("execs", "Programs that are run in a session."),
+    ("terminals", "Programs on a terminal, over WebSocket."),
     ("files", "Files of a session."),
     ("previews", "Ports of a session that can be reached from outside."),
     ("tickets", "Tickets, for what cannot send a header."),
@@ -170,6 +171,7 @@ pub(crate) fn describe(operation: Operation, schemas: &mut Schemas) -> Descripti
         ExecRun | ExecList | ExecGet | ExecOutput | ExecStdin | ExecKill => exec(operation, schemas),
         FileRead | FileStat | DirList | FileWatch | FileWrite | FileDelete => file(operation, schemas),
         PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | PreviewProxy => preview(operation, schemas),
+        Terminal => terminal(),
         TicketCreate => Description::new("tickets", one::<wire::ticket::Ticket>(200, "The ticket.", schemas))
             .sends::<wire::ticket::TicketRequest>(schemas),
         EnvironmentGet => Description::new(
@@ -334,6 +336,34 @@ fn preview(operation: Operation, schemas: &mut Schemas) -> Description {
             )
         }
     }
+}
+
+fn terminal() -> Description {
+    let about = "Becomes a WebSocket.";
+    let opened = Answer { status: 101, about, content: None, instead: None, headers: &[] };
+    let side = Kind::Number(1, Some(1000));
+    Description::new("terminals", opened)
+        .about(
+            "Opens a terminal, or comes back to one: a WebSocket. Text messages are JSON. To the service: \
+             `{\"type\":\"input\",\"data\"}` and `{\"type\":\"resize\",\"rows\",\"cols\"}`; binary messages are input as well. From it: \
+             `{\"type\":\"status\",\"state\",\"exec_id\",\"exec_state\",\"exit_code\",\"signal\",\"oom_killed\",\"remaining_seconds\",\
+             \"dropped_bytes\"}` first and with every change, `{\"type\":\"output\",\"data\"}`, or binary messages where bytes are asked \
+             for, `{\"type\":\"termination\",\"reason\",\"terminated_at\",\"detail\"}` and `{\"type\":\"error\",\"problem\"}`. A message \
+             has at most 65536 bytes. Whoever comes back is shown the last 64 KiB. Closing leaves the program running. The codes it is \
+             closed with: 1000 the program has ended, 1001 the service stops, 1008 the request or a message cannot be so, 1009 a message \
+             is too large, 1013 not now, 4001 no valid credential, 4003 not with this role, 4004 there is no such session or terminal, \
+             4005 not ready, paused, or another holds the lease, 4006 the session has ended. A ticket is also taken as the subprotocol \
+             `tenure.ticket.<ticket>`; the subprotocols `tenure.terminal` and `tenure.terminal.raw` can be offered beside it. Without \
+             an upgrade it is answered as a request that cannot be understood.",
+        )
+        .query([
+            Parameter::query("exec_id", Kind::Form("^x_[0-9a-f]{16}$"), "The terminal to come back to; a new one without."),
+            Parameter::query("cmd", Kind::Many("^[^\\u0000]*$"), "The program, then its arguments; a shell without."),
+            Parameter::query("rows", side, "How many rows are shown; 24 where nothing is given."),
+            Parameter::query("cols", side, "How many columns are shown; 80 where nothing is given."),
+            Parameter::query("raw", Kind::Flag, "Whether output comes as bytes, in binary messages."),
+        ])
+        .tickets()
 }
 
 fn key(operation: Operation, schemas: &mut Schemas) -> Description {

@@ -95,6 +95,7 @@ fn special(operation: Operation) -> &'static [u16] {
         FileWrite | FileDelete => &[507],
         TemplateCreate | TemplateDelete => &[404, 409],
         TicketCreate => &[429],
+        Terminal => &[403, 429, 507],
         PreviewProxy => &[429, 502],
         SessionUndelete => &[404],
         AccessAuthorize => &[410],

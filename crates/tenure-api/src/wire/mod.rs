@@ -17,6 +17,7 @@ pub mod service;
 pub mod session;
 pub mod session_request;
 pub mod template;
+pub mod terminal;
 pub mod ticket;
 pub mod words;
 

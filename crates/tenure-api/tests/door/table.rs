@@ -173,6 +173,8 @@ fn rows() -> Vec<Row> {
             gone,
             gone,
         ),
+        // Without an upgrade: what the gate says, and where it lets in that this is a WebSocket.
+        row(Terminal, ("GET", "/v1/sessions/{id}/terminal"), none(), working("400 BAD_REQUEST"), gone, gone),
         row(
             TicketCreate,
             ("POST", "/v1/tickets"),

@@ -58,6 +58,11 @@ pub async fn attempt(world: &World, call: &Call, operation: Operation, id: &str)
         Operation::PreviewRemove => engine.preview_remove(call, id, "8080").await,
         Operation::PreviewHealth => engine.preview_health(call, id, "8080").await.map(drop),
         Operation::PreviewProxy => engine.preview_open(call, id, "8080").await.map(drop),
+        Operation::Terminal => {
+            let size = WindowSize { rows: 24, cols: 80 };
+            let request = TerminalRequest { exec_id: None, cmd: vec!["say".to_owned(), "hello".to_owned()], size };
+            engine.terminal_open(call, id, Ok(request)).await.map(drop)
+        }
         Operation::LeaseHeartbeat => engine.lease_heartbeat(call, id).await.map(drop),
         Operation::LeaseTake => engine.lease_take(call, id, Ok(LeaseTakeRequest::default())).await.map(drop),
         Operation::LeaseRelease => engine.lease_release(call, id).await.map(drop),

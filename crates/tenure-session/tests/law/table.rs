@@ -56,6 +56,7 @@ preview_list        owner  nnxxp g  act  -
 preview_remove      owner  nnxxp g  act  fence
 preview_health      owner  nnxxp g  -    -
 preview_proxy       owner  nnxxp g  act  -
+terminal            owner  nnxxp g  act  fence
 ticket_create       owner  xxxxx g  -    -
 environment_get     admin  xxxxx g  -    -
 environment_create  admin  xxxxx g  -    -
