@@ -83,6 +83,7 @@ pub struct Terminal {
     ended: Pin<Box<dyn Future<Output = EngineError> + Send>>,
     size: WindowSize,
     came_back: bool,
+    /// How far its output was read; where nothing of it was, it begins with the scrollback.
     offset: Option<u64>,
     /// Whether its status may be another than was told.
     stale: bool,
@@ -146,9 +147,8 @@ impl Engine {
         if running.is_none() && record.outcome.is_none() {
             return Err(EngineError::Recovering);
         }
-        let mut terminal = Terminal::new(self, Arc::new(permit), record, running, size);
-        terminal.came_back = true;
-        Ok(terminal)
+        let terminal = Terminal::new(self, Arc::new(permit), record, running, size);
+        Ok(Terminal { came_back: true, offset: None, ..terminal })
     }
 }
 
@@ -171,7 +171,7 @@ impl Terminal {
             running,
             size,
             came_back: false,
-            offset: None,
+            offset: Some(0),
             stale: true,
             told: None,
             over: false,
@@ -270,7 +270,7 @@ impl Terminal {
         Ok(TerminalEvent::Status(Box::new(TerminalStatus { state: session.state, remaining_seconds, exec, dropped })))
     }
 
-    /// What was printed beyond what was read. The first time it begins with the scrollback.
+    /// What was printed beyond what was read.
     async fn read(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
         let path = self.engine.output_path(&self.record.session_id, &self.record.id, OutputStream::Stdout);
         let known = self.offset;
@@ -291,7 +291,7 @@ impl Terminal {
             Err(error) => return Err(output_unavailable(&error)),
         };
         self.offset = Some(offset + bytes.len() as u64);
-        let bytes = if known.is_none() && self.came_back { without_queries(&bytes, offset > 0) } else { bytes };
+        let bytes = if known.is_none() { without_queries(&bytes, offset > 0) } else { bytes };
         Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 }

@@ -101,10 +101,11 @@ impl Viewer {
                     // What is typed now, nobody reads.
                     Ok(Ok(())) | Err(_) => refused = true,
                 },
-                place = wishes.reserve(), if waiting.is_some() => match (place, waiting.take()) {
-                    (Ok(place), Some(wish)) => place.send(wish),
-                    _ => {}
-                },
+                place = wishes.reserve(), if waiting.is_some() => {
+                    if let (Ok(place), Some(wish)) = (place, waiting.take()) {
+                        place.send(wish);
+                    }
+                }
                 said = self.socket.recv(), if waiting.is_none() => {
                     heard_at = Instant::now();
                     match understood(said) {

@@ -16,4 +16,5 @@ mod lease;
 mod model;
 mod pause;
 mod recovery;
+mod terminal;
 mod world;

@@ -199,7 +199,7 @@ impl Bases for TestBases {
     }
 }
 
-/// What programs do: `say WORDS`, `say-and-stay WORDS`, `stay`, `exit N`, `die`, `missing`.
+/// What programs do: `say WORDS`, `say-and-stay WORDS`, `stay`, `echo WORDS` on a terminal, `exit N`, `die`, `missing`.
 fn program(call: &Program) -> Script {
     let words = call.exec.cmd[1..].join(" ");
     match call.exec.cmd[0].as_str() {
@@ -208,6 +208,7 @@ fn program(call: &Program) -> Script {
         "env" => Script::prints(format!("{:?}", call.env)),
         "say-and-stay" => Script { output: words.into_bytes(), error: Vec::new(), then: Then::Run },
         "stay" => Script::then(Then::Run),
+        "echo" => Script { output: words.into_bytes(), error: Vec::new(), then: Then::Echo },
         "exit" => Script::then(Then::Exit(words.parse().unwrap())),
         "die" => Script::then(Then::Die(9)),
         _ => Script::then(Then::NotFound),
