@@ -95,8 +95,8 @@ impl Connections {
             .header_read_timeout(self.settings.head_timeout)
             .max_headers(HEADERS)
             .max_buf_size(BUFFER)
-            // A client that has said all may still listen.
-            .half_close(true);
+            // Who has left is noticed while the answer is still waited for; otherwise a session would count as worked in by nobody.
+            .half_close(false);
         let service = TowerToHyperService::new(self.router.clone());
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let closing = self.closing.clone();

@@ -244,6 +244,7 @@ impl From<StoreError> for EngineError {
             StoreError::Full(_) => "the store has no room",
             StoreError::Unknown(_) => "whether this was done is not known: the store failed while it made it durable",
             StoreError::Corrupt(_) => return EngineError::Internal(chain),
+            StoreError::Cursor(_) => return EngineError::field("cursor", "is none that a page before gave"),
         };
         EngineError::Unavailable { what, chain }
     }

