@@ -41,7 +41,7 @@ bench: setup build ## the benchmarks, peers included where they are installed
 
 torture: build ## kill the server under load: 2,000 times, or for SECONDS
 	"$(TARGET)/release/torture" --tenure "$(TENURE)" --kills $(or $(KILLS),2000) --seconds $(or $(SECONDS),7200) \
-		$(if $(SEED),--seed $(SEED)) --points --keeper --agents
+		$(if $(SEED),--seed $(SEED)) --points --tear --keeper --agents
 
 test-vm: build ## the tests on another kernel, in a virtual machine; not part of `make test`
 	tests/vm/run.sh

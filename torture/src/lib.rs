@@ -18,6 +18,8 @@ pub mod run;
 pub mod schedule;
 pub mod server;
 pub mod spoil;
+pub mod tear;
+pub mod tracer;
 
 pub use report::Report;
 pub use run::{Plan, directory, run};

@@ -34,6 +34,9 @@ struct Arguments {
     /// Kill at named points, too.
     #[arg(long)]
     points: bool,
+    /// Tear what was written to the database and not synced, too.
+    #[arg(long)]
+    tear: bool,
     /// Where the data is to be, on a disk; below it a directory is made.
     #[arg(long, default_value = "/var/tmp")]
     dir: PathBuf,
@@ -52,7 +55,12 @@ fn main() -> anyhow::Result<ExitCode> {
         kills: arguments.kills,
         lasts: Duration::from_secs(arguments.seconds),
         clients: arguments.clients,
-        menu: Menu { points: arguments.points, keeper: arguments.keeper, agents: arguments.agents },
+        menu: Menu {
+            points: arguments.points,
+            tear: arguments.tear,
+            keeper: arguments.keeper,
+            agents: arguments.agents,
+        },
         spoil: None,
     };
     println!("seed {}", plan.seed);

@@ -11,14 +11,15 @@ use crate::check::Depth;
 use crate::client::{Client, Tally, Weather};
 use crate::http::{Connection, Request};
 use crate::kernel::Traces;
-use crate::point::{Held, Tracer};
+use crate::point::Held;
 use crate::process;
 use crate::random::Random;
 use crate::report::Report;
 use crate::schedule::{Kill, Menu, Schedule};
 use crate::server::Server;
 use crate::spoil::{Spoil, Spoiler};
-use anyhow::Context as _;
+use crate::tear;
+use crate::tracer::{Tracer, Wanted};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ use std::time::{Duration, Instant};
 
 /// How long a point is waited for.
 const POINT_PATIENCE: Duration = Duration::from_millis(1500);
+/// The log of the database, below the data directory.
+const DATABASE_LOG: &str = "store/tenure.db-wal";
 /// Every how manieth start everything in the living sessions is compared.
 const DEEP_EVERY: u64 = 5;
 /// Every how manieth start the whole audit is read again.
@@ -110,20 +113,21 @@ impl Run {
             std::thread::sleep(*after);
             self.server.kill()?;
             self.report.killed(kill.kind());
-            return self.spoil();
+            return self.spoil(false);
         }
         let (address, key) = self.ready()?;
-        let depth = if self.round % DEEP_EVERY == 1 { Depth::Deep } else { Depth::Light };
+        let is_deep = self.round % DEEP_EVERY == 1 || self.spoil.is_some();
+        let depth = if is_deep { Depth::Deep } else { Depth::Light };
         self.compare(address, &key, depth)?;
         let kind = self.load(address, &key, kill)?;
         self.report.killed(kind);
         self.count();
-        self.spoil()
+        self.spoil(true)
     }
 
-    fn spoil(&mut self) -> anyhow::Result<()> {
+    fn spoil(&mut self, loaded: bool) -> anyhow::Result<()> {
         match self.spoil {
-            Some(spoil) => self.spoiler.after_kill(spoil, self.round, &self.server),
+            Some(spoil) => self.spoiler.after_kill(spoil, self.round, loaded, &self.server),
             None => Ok(()),
         }
     }
@@ -186,6 +190,11 @@ impl Run {
         });
         if let Some(tracer) = &mut tracer {
             tracer.end();
+            if let Kill::Tear(_, torn, from) = kill {
+                let log = self.server.dir().join(DATABASE_LOG);
+                let torn = tracer.was_never_made() && tear::tear(&log, *torn, *from)?;
+                return kind.map(|kind| if torn { kind } else { format!("{kind} (nothing to tear)") });
+            }
         }
         if matches!(kill, Kill::WithAgents(..)) {
             self.clients.iter_mut().for_each(Client::agents_were_killed);
@@ -194,12 +203,16 @@ impl Run {
     }
 
     fn tracer(&self, kill: &Kill) -> anyhow::Result<Option<Tracer>> {
-        let Kill::Point(point) = kill else { return Ok(None) };
-        let pid = match point.held {
-            Held::Manager => self.server.pid(),
-            Held::Keeper => self.server.keeper(),
+        let (wanted, pids) = match kill {
+            Kill::Point(point) => match point.held {
+                Held::Manager => (Wanted::Point(*point), self.server.pid().into_iter().collect()),
+                Held::Keeper => (Wanted::Point(*point), self.server.makers()),
+            },
+            Kill::Tear(nth, ..) => (Wanted::Unsynced(*nth), self.server.pid().into_iter().collect()),
+            Kill::Random(_) | Kill::Starting(_) | Kill::WithKeeper(..) | Kill::WithAgents(..) => return Ok(None),
         };
-        Tracer::attach(point, pid.context("nobody to hold")?).map(Some)
+        anyhow::ensure!(!pids.is_empty(), "there is nobody to hold");
+        Tracer::attach(&wanted, &pids).map(Some)
     }
 
     fn count(&mut self) {
@@ -215,8 +228,11 @@ impl Run {
         self.server.spawn()?;
         let (address, key) = self.ready()?;
         self.compare(address, &key, Depth::Everything)?;
+        let round = self.round;
         std::thread::scope(|scope| {
             for client in &mut self.clients {
+                // The one that it had may have been idle for too long.
+                client.connect(Connection::new(address, &key), round);
                 scope.spawn(move || client.finish());
             }
         });
@@ -243,9 +259,9 @@ fn strike(
     let mut kind = kill.kind();
     match kill {
         Kill::Random(after) | Kill::Starting(after) => std::thread::sleep(*after),
-        Kill::Point(point) => {
+        Kill::Point(_) | Kill::Tear(..) => {
             if !tracer.is_some_and(|tracer| tracer.wait(POINT_PATIENCE)) {
-                kind = format!("{} (not reached)", point.name());
+                kind += " (not reached)";
             }
         }
         Kill::WithKeeper(after, apart) => {

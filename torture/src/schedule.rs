@@ -2,6 +2,7 @@
 
 use crate::point::Point;
 use crate::random::Random;
+use crate::tear::Torn;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use std::time::Duration;
 pub struct Menu {
     /// At named points.
     pub points: bool,
+    /// At a sync of the database, with what was to be synced torn.
+    pub tear: bool,
     /// The keeper as well.
     pub keeper: bool,
     /// Agents as well.
@@ -25,6 +28,8 @@ pub enum Kill {
     Starting(Duration),
     /// At a named point under load.
     Point(Point),
+    /// When the database's log was written for the so manieth time and not synced: what was written is torn from so many thousandths of it on.
+    Tear(u64, Torn, u64),
     /// After so long under load, with its keeper, so long before or after.
     WithKeeper(Duration, Duration),
     /// After so long under load, with so many agents.
@@ -38,6 +43,7 @@ impl Kill {
             Kill::Random(_) => "random".to_owned(),
             Kill::Starting(_) => "while starting".to_owned(),
             Kill::Point(point) => point.name(),
+            Kill::Tear(..) => "with a torn write".to_owned(),
             Kill::WithKeeper(..) => "with keeper".to_owned(),
             Kill::WithAgents(..) => "with agents".to_owned(),
         }
@@ -50,6 +56,7 @@ impl fmt::Display for Kill {
             Kill::Random(after) => write!(f, "after {after:?} of load"),
             Kill::Starting(after) => write!(f, "{after:?} after its start"),
             Kill::Point(point) => write!(f, "at {point}"),
+            Kill::Tear(nth, torn, from) => write!(f, "before sync {nth}, the write torn to {torn:?} from {from} ‰ on"),
             Kill::WithKeeper(after, apart) => write!(f, "after {after:?} of load, {apart:?} after its keeper"),
             Kill::WithAgents(after, agents) => write!(f, "after {after:?} of load and {agents} agents"),
         }
@@ -80,6 +87,10 @@ impl Iterator for Schedule {
         let chance = self.random.below(100);
         Some(match chance {
             0..12 => Kill::Starting(self.millis(200)),
+            12..17 if self.menu.tear => {
+                let torn = self.random.pick(&[Torn::Missing, Torn::Zeros, Torn::Garbage]);
+                Kill::Tear(1 + self.random.below(5), torn, self.random.below(1000))
+            }
             12..55 if self.menu.points => Kill::Point(Point::pick(&mut self.random)),
             55..68 if self.menu.keeper => {
                 let after = self.millis(300);
@@ -100,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_schedule() {
-        let menu = Menu { points: true, keeper: true, agents: true };
+        let menu = Menu { points: true, tear: true, keeper: true, agents: true };
         let first: Vec<Kill> = Schedule::new(7, menu).take(500).collect();
         assert_eq!(first, Schedule::new(7, menu).take(500).collect::<Vec<_>>());
         assert_ne!(first, Schedule::new(8, menu).take(500).collect::<Vec<_>>());

@@ -143,6 +143,11 @@ impl Server {
         keepers.iter().copied().find(|pid| process::parent(*pid).is_some_and(|parent| !keepers.contains(&parent)))
     }
 
+    /// The keeper, and what it has forked of itself.
+    pub fn makers(&self) -> Vec<i32> {
+        process::named("tenure-keeper").into_iter().filter(|pid| self.holds_lock(*pid)).collect()
+    }
+
     /// The agents of the data directory's environments.
     pub fn agents(&self) -> Vec<i32> {
         let instances = self.instances();

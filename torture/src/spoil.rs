@@ -4,7 +4,7 @@ use crate::process;
 use crate::server::Server;
 use rustix::process::Signal;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 
 /// What is spoilt.
@@ -20,41 +20,38 @@ pub enum Spoil {
     LeaveProcess,
 }
 
-/// In which round it is done, after the kill.
-pub const ROUND: u64 = 4;
+/// From which round on it is done, after a kill under load.
+const ROUND: u64 = 4;
 
 /// What has to be remembered to spoil something.
 #[derive(Debug, Default)]
 pub struct Spoiler {
-    copy: Option<PathBuf>,
+    done: bool,
     left: Option<Child>,
 }
 
 impl Spoiler {
     /// After the kill of this round, with the manager dead.
-    pub fn after_kill(&mut self, spoil: Spoil, round: u64, server: &Server) -> anyhow::Result<()> {
-        let store = server.dir().join("store");
-        match spoil {
-            Spoil::Forget if round + 1 == ROUND => {
-                let copy = server.dir().with_extension("copy");
+    pub fn after_kill(&mut self, spoil: Spoil, round: u64, loaded: bool, server: &Server) -> anyhow::Result<()> {
+        let (store, copy) = (server.dir().join("store"), server.dir().with_extension("copy"));
+        if self.done || !loaded || round < ROUND {
+            if spoil == Spoil::Forget && !self.done {
                 copy_all(&store, &copy)?;
-                self.copy = Some(copy);
             }
-            Spoil::Forget if round == ROUND => {
-                if let Some(copy) = self.copy.take() {
-                    std::fs::remove_dir_all(&store)?;
-                    std::fs::rename(copy, &store)?;
-                }
+            return Ok(());
+        }
+        self.done = true;
+        match spoil {
+            Spoil::Forget => {
+                std::fs::remove_dir_all(&store)?;
+                std::fs::rename(copy, &store)?;
             }
-            Spoil::DieTogether if round == ROUND => {
-                server.agents().into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
-            }
-            Spoil::LoseOutput if round == ROUND => behead_all(&server.dir().join("output"))?,
-            Spoil::LeaveProcess if round == ROUND => {
+            Spoil::DieTogether => server.agents().into_iter().for_each(|pid| process::signal(pid, Signal::KILL)),
+            Spoil::LoseOutput => behead_all(&server.dir().join("output"))?,
+            Spoil::LeaveProcess => {
                 let mut sleep = Command::new("sleep");
                 self.left = Some(sleep.arg("300").env("TENURE_DATA_DIR", server.dir()).spawn()?);
             }
-            Spoil::Forget | Spoil::DieTogether | Spoil::LoseOutput | Spoil::LeaveProcess => {}
         }
         Ok(())
     }
@@ -70,6 +67,8 @@ impl Drop for Spoiler {
 }
 
 fn copy_all(from: &Path, to: &Path) -> io::Result<()> {
+    // What was there before would be taken for a part of it.
+    let _ = std::fs::remove_dir_all(to);
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
