@@ -30,6 +30,8 @@ test: setup ## all tests; at the end those that could not run, and why
 	@mkdir -p "$(TARGET)" && : >"$(SKIP_LOG)"
 	@status=0; cargo test --locked --workspace -- --show-output 2>&1 | tee "$(TARGET)/test.log" || status=$$?; \
 		scripts/skips.sh "$(TARGET)/test.log" || status=1; exit $$status
+	cargo build --locked --package tenure
+	scripts/api-check.sh "$(TARGET)/debug/tenure" "$(TARGET)"
 
 check: ## formatting, lints, and the rules of the house
 	cargo fmt --all --check

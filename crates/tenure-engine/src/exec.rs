@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::draft;
 use crate::engine::Engine;
 use crate::error::{Captured, EngineError};
+use crate::follow::ExecFollow;
 use crate::gate::Admitted;
 use crate::idempotency::{Answer, Keep, Keyed};
 use crate::live::ExecSlot;
@@ -65,8 +66,6 @@ pub struct ExecResult {
     /// The first bytes of its error output.
     pub stderr: Vec<u8>,
 }
-
-pub use crate::running::{ExecEvent, ExecFollow};
 
 /// What an attempt to run something comes to.
 enum Begun {

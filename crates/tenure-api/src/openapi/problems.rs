@@ -91,6 +91,8 @@ fn special(operation: Operation) -> &'static [u16] {
         // Ended while it was being made; a template that is not there.
         SessionCreate => &[404, 409, 410, 422],
         EnvironmentCreate => &[422, 507],
+        // Ended, and the body does not say where to go.
+        SessionTransition => &[410],
         ExecRun => &[429, 507],
         FileWrite | FileDelete => &[507],
         TemplateCreate | TemplateDelete => &[404, 409],
@@ -100,9 +102,9 @@ fn special(operation: Operation) -> &'static [u16] {
         SessionUndelete => &[404],
         AccessAuthorize => &[410],
         SessionList | SessionGet | SessionStatus | SessionExplain | SessionAudit | SessionEvents | SessionPause
-        | SessionResume | SessionTerminate | SessionDelete | SessionExtend | SessionTransition | LeaseHeartbeat
-        | LeaseTake | LeaseRelease | ExecList | ExecGet | ExecOutput | ExecStdin | ExecKill | FileRead | FileStat
-        | DirList | FileWatch | PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | EnvironmentGet
+        | SessionResume | SessionTerminate | SessionDelete | SessionExtend | LeaseHeartbeat | LeaseTake
+        | LeaseRelease | ExecList | ExecGet | ExecOutput | ExecStdin | ExecKill | FileRead | FileStat | DirList
+        | FileWatch | PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | EnvironmentGet
         | EnvironmentDelete | KeyCreate | KeyList | KeyRevoke | KeyRotate | TemplateList | TemplateGet | AuditList
         | AuditVerify | AccessDeny | MetricsGet | HealthGet | ReadyGet | OpenapiGet => &[],
     }
