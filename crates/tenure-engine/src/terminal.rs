@@ -20,6 +20,7 @@ use crate::running::{Launched, Running, Seen, Start};
 use crate::scrollback::without_queries;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tenure_environment::protocol::WindowSize;
 use tenure_session::{ExecId, InvalidField, Operation, State, status};
 use tenure_store::{ExecLedgerState, ExecRecord};
@@ -33,6 +34,8 @@ pub(crate) const TAG: &str = "terminal";
 const SCROLLBACK: u64 = 64 << 10;
 /// Most bytes in one event.
 const EVENT_BYTES: u64 = 32 << 10;
+/// How much earlier than here the session's end may have come for its programs.
+const AGENT_AHEAD: Duration = Duration::from_millis(200);
 /// Most rows and columns.
 const SIDE_MAX: u16 = 1000;
 /// What is run where nothing is named: the shell that people like, where there is one.
@@ -211,6 +214,9 @@ impl Terminal {
                 return Ok(Some(TerminalEvent::Output(bytes)));
             }
             if has_ended {
+                if let Some(why) = self.ended_with_session().await {
+                    return self.last_words(why).await;
+                }
                 let last = self.status(true).await?;
                 self.over = true;
                 return Ok(Some(last));
@@ -229,6 +235,18 @@ impl Terminal {
             }
         }
         Ok(None)
+    }
+
+    /// The session's end, where that was what ended the program: its agent may be a moment ahead of everybody here.
+    async fn ended_with_session(&mut self) -> Option<EngineError> {
+        if let Err(why) = self.engine.still_admitted(&self.record.session_id).await {
+            return Some(why);
+        }
+        let outcome = self.running.as_ref().and_then(|running| running.record_now().outcome);
+        if outcome.is_none_or(|outcome| outcome.state == ExecLedgerState::Exited) {
+            return None;
+        }
+        tokio::time::timeout(AGENT_AHEAD, &mut self.ended).await.ok()
     }
 
     /// What it printed until the end, then why nothing follows.

@@ -44,6 +44,15 @@ async fn status(terminal: &mut Terminal) -> TerminalStatus {
     }
 }
 
+async fn hears_of_the_end(terminal: &mut Terminal) -> End {
+    loop {
+        match soon(terminal.next()).await {
+            Ok(event) => assert!(event.is_some(), "the program's end is told, and not the session's"),
+            error => return gone(error),
+        }
+    }
+}
+
 /// EN-7, EN-4, LC-8
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_is_typed_on_resized_and_ended() {
@@ -159,13 +168,7 @@ async fn the_end_of_the_session_is_the_last_that_a_viewer_hears() {
     let mut terminal = open(&world, &id, wanted(&["echo", "here"])).await;
     sees(&mut terminal, "here").await;
     world.engine.session_terminate(&alice(), id.as_str(), Ok(TerminateRequest::default())).await.unwrap();
-    let end = loop {
-        match soon(terminal.next()).await {
-            Ok(event) => assert!(event.is_some()),
-            error => break gone(error),
-        }
-    };
-    assert_eq!(end.reason, TerminationReason::UserRequest);
+    assert_eq!(hears_of_the_end(&mut terminal).await.reason, TerminationReason::UserRequest);
     assert_eq!(terminal.next().await.unwrap(), None);
     assert_eq!(refused(&world, &id, wanted(&["echo"])).await.code(), Code::Gone);
     drop(terminal);
@@ -173,12 +176,7 @@ async fn the_end_of_the_session_is_the_last_that_a_viewer_hears() {
     let limits = LimitRequest { max_lifetime_ms: Some(1000), ..LimitRequest::default() };
     let id = world.session(limits).await.id;
     let mut terminal = open(&world, &id, wanted(&["echo"])).await;
-    let error = loop {
-        if let Err(error) = soon(terminal.next()).await {
-            break error;
-        }
-    };
-    assert_eq!(gone::<()>(Err(error)).reason, TerminationReason::MaxLifetime);
+    assert_eq!(hears_of_the_end(&mut terminal).await.reason, TerminationReason::MaxLifetime);
 }
 
 /// LS-7
