@@ -127,10 +127,6 @@ impl Client {
         let environment = body["environment"]["state"].as_str().unwrap_or_default();
         let wanted = if state == "paused" { "frozen" } else { "ready" };
         self.check(environment == wanted, || format!("{id} is {state}, and its environment {environment}"));
-        if state != "paused" {
-            // It has proved itself since.
-            self.sessions[index].reasons.remove("killed");
-        }
         self.sessions[index].is(&state);
     }
 

@@ -6,13 +6,15 @@ use crate::random::Random;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What is done to others than the manager, beside the clients' work. Set before it is done.
 #[derive(Debug, Default)]
 pub struct Weather {
     /// Agents are being killed: sessions may fail.
     pub agents: AtomicBool,
+    /// How many were, in all.
+    pub agents_killed: AtomicU64,
     /// The keeper is being killed: environments may not be made.
     pub keeper: AtomicBool,
     /// The round is over.

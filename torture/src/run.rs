@@ -108,6 +108,7 @@ impl Run {
 
     fn round(&mut self, kill: &Kill) -> anyhow::Result<()> {
         self.round += 1;
+        self.server.note(&format!("round {}: killed {kill}", self.round))?;
         self.server.spawn()?;
         if let Kill::Starting(after) = kill {
             std::thread::sleep(*after);
@@ -238,6 +239,11 @@ impl Run {
         });
         self.compare(address, &key, Depth::Everything)?;
         self.server.stop()?;
+        let killed = self.weather.agents_killed.load(Ordering::Relaxed);
+        if self.report.tally.failed > killed && self.spoil.is_none() {
+            let failed = self.report.tally.failed;
+            self.report.tally.losses.push(format!("{failed} sessions failed with their agents; {killed} were killed"));
+        }
         let until = Instant::now() + GONE_WITHIN;
         self.report.leftovers = self.traces.everything();
         while !self.report.leftovers.is_empty() && Instant::now() < until {
@@ -278,6 +284,7 @@ fn strike(
             for _ in 0..*count {
                 if !agents.is_empty() {
                     process::signal(agents.swap_remove(random.below(agents.len() as u64) as usize), Signal::KILL);
+                    weather.agents_killed.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }

@@ -4,7 +4,7 @@ use crate::process;
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 use std::fs::{DirBuilder, OpenOptions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -46,9 +46,9 @@ impl Server {
         &self.dir
     }
 
-    /// Where all starts write their log.
-    pub fn log(&self) -> &Path {
-        &self.log
+    /// Writes a line of its own into the log.
+    pub fn note(&self, line: &str) -> std::io::Result<()> {
+        writeln!(OpenOptions::new().create(true).append(true).open(&self.log)?, "torture: {line}")
     }
 
     /// Starts it, and does not wait until it is ready.
