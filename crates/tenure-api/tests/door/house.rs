@@ -271,6 +271,8 @@ fn program(call: &Program) -> Script {
     let word = |index: usize| call.exec.cmd.get(index).cloned().unwrap_or_default();
     match word(0).as_str() {
         "run" => Script { output: b"begun\n".to_vec(), then: Then::Run, ..Script::default() },
+        // On a terminal.
+        "echo" => Script { output: word(1).into_bytes(), then: Then::Echo, ..Script::default() },
         "cat" => Script::prints(call.stdin.clone()),
         "print" => Script { output: word(1).into_bytes(), error: word(2).into_bytes(), then: Then::Succeed },
         "bytes" => Script::prints(vec![0xff, 0xfe, b'x']),

@@ -14,4 +14,5 @@ mod service;
 mod shape;
 mod stream;
 mod table;
+mod terminal;
 mod ticket;

@@ -154,9 +154,12 @@ async fn an_open_terminal_keeps_its_session_active() {
     world.clock.pass(100_000);
     world.exec(&id, &["say"]).await.expect("somebody still looks at it");
     drop(terminal);
+    let ends_at = world.engine.now().plus_ms(10_000);
+    let expires_at = async || world.engine.session_get(&alice(), id.as_str()).await.unwrap().expires_at;
+    until(async || expires_at().await == Some(ends_at)).await;
     world.clock.pass(9_999);
-    world.exec(&id, &["say"]).await.unwrap();
-    world.clock.pass(10_000);
+    assert!(world.engine.session_status(&alice(), id.as_str()).await.unwrap().status.environment_ready);
+    world.clock.pass(1);
     assert_eq!(gone(world.exec(&id, &["say"]).await).reason, TerminationReason::IdleTimeout);
 }
 
