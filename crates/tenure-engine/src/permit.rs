@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::live::Live;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_environment::Environment;
@@ -10,6 +11,9 @@ use tenure_session::{Fence, LeaseToken, Operation, Session, SessionId, Verdict, 
 
 /// Longest sleep before the clock is looked at again: timers stand still while the host sleeps, deadlines do not.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
+
+/// How much earlier than here a deadline may pass for the agent, which ends everything inside then.
+const AGENT_AHEAD: Duration = Duration::from_millis(100);
 
 /// Leave to do one thing in one session. While it is held and counts as activity, the session is at work.
 pub struct Permit {
@@ -77,15 +81,27 @@ impl Permit {
             true => Some(self.live.fence.enter(self.let_in_at).ok_or(EngineError::StaleLease)?),
             false => None,
         };
-        tokio::select! {
+        let mut ended = pin!(ended);
+        let done = tokio::select! {
             biased;
-            done = work => match done {
-                // An environment that fails because its session ended is no failure of its own.
-                Err(error) if self.live.ended.is_cancelled() => Err(self.gone_or(error).await),
-                done => done,
-            },
-            error = ended => Err(error),
+            done = work => done,
+            error = &mut ended => return Err(error),
+        };
+        match done {
+            // An environment that fails because its session ended is no failure of its own.
+            Err(error) if self.live.ended.is_cancelled() => Err(self.gone_or(error).await),
+            // Its agent keeps the same deadline, and may be a moment ahead of everybody here.
+            Err(error @ EngineError::Unavailable { .. }) if self.ends_soon() => {
+                Err(tokio::time::timeout(2 * AGENT_AHEAD, ended).await.unwrap_or(error))
+            }
+            done => done,
         }
+    }
+
+    fn ends_soon(&self) -> bool {
+        let now = self.engine.now();
+        let left = deadline(&self.session, &self.live.presence()).map(|at| Duration::from_millis(at.ms_since(now)));
+        left.is_some_and(|left| left < AGENT_AHEAD)
     }
 
     /// Waits for the session's end, or for the instant from which this is worth nothing because somebody else took the lease; and says what to answer then.
