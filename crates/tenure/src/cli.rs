@@ -4,7 +4,9 @@ use crate::command::contract::{
     self, EnvironmentAccess, ExecutionEnvironment, FailureClassification, SessionIdentity, SessionLifecycle,
     SessionStatus,
 };
-use crate::command::{audit, completions, config, exec, execs, file, key, preview, run, serve, session, template};
+use crate::command::{
+    attach, audit, completions, config, exec, execs, file, key, preview, run, serve, session, template,
+};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -64,6 +66,8 @@ pub enum Command {
     Session(session::Command),
     /// Run a program in a session
     Exec(exec::Args),
+    /// Open a terminal in a session, or come back to one
+    Attach(attach::Args),
     /// List the programs that were run in a session, read what they printed, signal them
     #[command(subcommand)]
     Execs(execs::Command),
@@ -132,6 +136,7 @@ impl Command {
             | Command::Run(_)
             | Command::Session(_)
             | Command::Exec(_)
+            | Command::Attach(_)
             | Command::Execs(_)
             | Command::File(_)
             | Command::Preview(_)

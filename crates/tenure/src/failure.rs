@@ -9,7 +9,7 @@ use tenure_protocol::FailureCode;
 
 pub use tenure_engine::Code;
 
-/// The exit code of `run` and `exec` for failures that are not the program's.
+/// The exit code of `run`, `exec` and `attach` for failures that are not the program's.
 pub const OURS: u8 = 125;
 
 /// What fails in a command alone, and never in the service.
@@ -165,12 +165,12 @@ impl Failure {
     }
 }
 
-/// A command line that was not understood, or a wish for help, among these words. Whether it was meant for `run` is seen from the first of them.
+/// A command line that was not understood, or a wish for help, among these words. Whether it was meant for `run` and its like is seen from the first of them.
 pub fn usage(error: &clap::Error, words: &[String], json: bool) -> ExitCode {
     let is_help = !error.use_stderr();
     let before_program = || words.iter().take_while(|word| *word != "--");
     let first = before_program().find(|word| !word.starts_with('-'));
-    let for_run = first.is_some_and(|word| word == "run" || word == "exec");
+    let for_run = first.is_some_and(|word| ["run", "exec", "attach"].contains(&word.as_str()));
     if !is_help && (json || before_program().any(|word| word == "--json")) {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         }
     };
     let json = cli.global.json;
-    let for_run = matches!(cli.command, Command::Run(_) | Command::Exec(_));
+    let for_run = matches!(cli.command, Command::Run(_) | Command::Exec(_) | Command::Attach(_));
     match run(cli, &Surroundings::look()) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(json, for_run),
@@ -89,6 +89,7 @@ fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Failure> {
         }
         Command::Session(command) => wait(command::session::run(&client()?, show, command)),
         Command::Exec(args) => wait(command::exec::run(&client()?, show, args)),
+        Command::Attach(args) => wait(command::attach::run(&client()?, show, args)),
         Command::Execs(command) => wait(command::execs::run(&client()?, show, command)),
         Command::File(command) => wait(command::file::run(&client()?, show, command)),
         Command::Preview(command) => wait(command::preview::run(&client()?, show, command)),

@@ -16,5 +16,6 @@ mod lease;
 mod model;
 mod pause;
 mod recovery;
+mod sweeper;
 mod terminal;
 mod world;

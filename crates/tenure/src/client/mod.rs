@@ -2,9 +2,11 @@
 
 mod events;
 mod reach;
+mod socket;
 
 pub use events::Events;
 pub use reach::Reach;
+pub use socket::Socket;
 
 use crate::failure::{CliCode, Code, Failure, Kind};
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -107,12 +109,13 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        if error.is_connect() {
-            let message = format!("no server answers at {}", self.base);
-            return Failure::new(Code::Unavailable, message)
-                .hint("start one with `tenure serve`, or say where it is with --url or TENURE_URL");
-        }
-        broken(error)
+        if error.is_connect() { self.nobody_answers() } else { broken(error) }
+    }
+
+    fn nobody_answers(&self) -> Failure {
+        let message = format!("no server answers at {}", self.base);
+        Failure::new(Code::Unavailable, message)
+            .hint("start one with `tenure serve`, or say where it is with --url or TENURE_URL")
     }
 }
 

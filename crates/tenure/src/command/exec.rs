@@ -94,7 +94,7 @@ pub async fn run(client: &Client, show: Show, args: Args) -> Result<u8, Failure>
 }
 
 /// What says that the program is not there, or cannot be run, rather than that something else failed.
-fn not_started(failure: Failure, program: &str) -> Failure {
+pub(super) fn not_started(failure: Failure, program: &str) -> Failure {
     let kind = if failure.is(Code::FileNotFound) {
         CliCode::CommandNotFound
     } else if failure.is(Code::FileConflict) {
@@ -157,7 +157,7 @@ async fn pass_on(client: Client, session: String, exec: String) {
 }
 
 /// Says how it ended, where the exit code alone does not, and answers with that code.
-fn tell(show: Show, ended: &Value) -> Result<u8, Failure> {
+pub(super) fn tell(show: Show, ended: &Value) -> Result<u8, Failure> {
     let number = |name: &str| ended[name].as_i64().and_then(|number| i32::try_from(number).ok());
     let is = |name: &str| ended[name].as_bool().unwrap_or(false);
     let code = match (is("timed_out"), is("oom_killed"), number("exit_code"), number("signal")) {

@@ -1,5 +1,7 @@
 //! One file per command.
 
+pub mod attach;
+mod attach_modes;
 pub mod audit;
 pub mod completions;
 pub mod config;

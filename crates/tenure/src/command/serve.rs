@@ -17,6 +17,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tenure_engine::{Engine, HostClock, Parts};
 use tenure_linux::LinuxDriver;
 use tenure_linux::keeper::{self, KeeperProcess};
@@ -96,6 +97,8 @@ async fn serve(dir: &Path, config: &Config, keeper: KeeperProcess, listener: Tcp
     let recovery = engine.recovery().await?;
     let door = door::open(dir, config, engine.clone(), meters, listener)?;
     let looked_after = tokio::spawn(recovery.run());
+    let (sweeping, every) = (engine.clone(), Duration::from_millis(config.sweeper.interval_ms));
+    let sweeper = config.sweeper.enabled.then(|| tokio::spawn(async move { sweeping.sweep_on(every).await }));
     say_ready(config, &door.address);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
@@ -104,6 +107,9 @@ async fn serve(dir: &Path, config: &Config, keeper: KeeperProcess, listener: Tcp
     engine.drain();
     door.close().await;
     looked_after.abort();
+    if let Some(sweeper) = sweeper {
+        sweeper.abort();
+    }
     engine.denials_write().await;
     showing.abort();
     engine.sign_of_life().await?;

@@ -149,12 +149,5 @@ pub const KEYS: &[Key] = &[
     ),
     key("sweeper.interval_ms", Time, "1s", "How often it looks."),
     key("retention.undelete_days", Count, "7", "Days for which a deleted session can be brought back."),
-    key("retention.archive_days", Count, "30", "Days after its end when a session is archived; 0 never does."),
-    key(
-        "retention.purge_days",
-        Count,
-        "90",
-        "Days after its end when what is left of a session is removed; 0 never does.",
-    ),
     key("jwt", Tokens, "", "The keys whose tokens are taken, as `[[jwt]]` tables in the file. See below."),
 ];

@@ -113,10 +113,6 @@ pub struct Sweeper {
 pub struct Retention {
     /// For how long a deleted session can be brought back.
     pub undelete_days: u32,
-    /// When an ended session is archived; never where there is none.
-    pub archive_days: Option<u32>,
-    /// When what is left of it is removed; never where there is none.
-    pub purge_days: Option<u32>,
 }
 
 /// Why a setting is refused.

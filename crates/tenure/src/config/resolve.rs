@@ -119,11 +119,7 @@ fn read(reader: &mut Reader<'_>, default_data_dir: Option<PathBuf>) -> Config {
             enabled: reader.switch("sweeper.enabled"),
             interval_ms: reader.positive("sweeper.interval_ms"),
         },
-        retention: Retention {
-            undelete_days: reader.small("retention.undelete_days"),
-            archive_days: Some(reader.small("retention.archive_days")).filter(|days| *days > 0),
-            purge_days: Some(reader.small("retention.purge_days")).filter(|days| *days > 0),
-        },
+        retention: Retention { undelete_days: reader.small("retention.undelete_days") },
         jwt: reader.read::<Vec<JwtKey>>("jwt").unwrap_or_default(),
     }
 }
@@ -182,11 +178,6 @@ fn check(reader: &mut Reader<'_>, config: &Config) {
     }
     if config.lease.default_heartbeat_interval_ms >= config.lease.default_ttl_ms {
         reader.note("lease.default_heartbeat_interval_ms", "must be shorter than lease.default_ttl_ms");
-    }
-    if let (Some(archive), Some(purge)) = (config.retention.archive_days, config.retention.purge_days)
-        && archive > purge
-    {
-        reader.note("retention.archive_days", "must not be more than retention.purge_days");
     }
     if config.preview_domain.as_deref().is_some_and(|domain| !is_domain(domain)) {
         reader.note("preview_domain", "is no domain name, as in preview.example.net");
