@@ -19,6 +19,7 @@ fn help_lists_the_commands() {
       run                     Run a program in an environment of its own, which is gone afterwards
       session                 Make, list, read, pause, resume and end sessions
       exec                    Run a program in a session
+      attach                  Open a terminal in a session, or come back to one
       execs                   List the programs that were run in a session, read what they printed,
                               signal them
       file                    Read, write, list and follow the files of a session
