@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod server;
+pub mod tmux;
 
 use std::fmt;
 use std::io::{Read, Write};

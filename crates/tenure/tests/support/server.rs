@@ -29,15 +29,16 @@ impl Server {
     /// Starts one and waits until it answers.
     pub fn start() -> Server {
         let dir = DataDir::new();
-        let log = std::fs::File::create(dir.path().join("server.log")).unwrap();
-        let mut command = dir.tenure(["serve", "--listen", "127.0.0.1:0", "--set", "pool.ready=0"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let log = || std::fs::read_to_string(dir.path().join("server.log")).unwrap_or_default();
-        let url = line.trim().rsplit(' ').next().filter(|url| url.starts_with("http://"));
-        let url = url.unwrap_or_else(|| panic!("the server does not start: {line}{}", log())).to_owned();
+        let (child, url) = spawn(&dir);
         Server { dir, child: Mutex::new(child), url }
+    }
+
+    /// Kills it, with no time for last words, and starts another on the same data directory, at another port.
+    pub fn kill_and_start(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        (*child, self.url) = spawn(&self.dir);
     }
 
     /// Its data directory.
@@ -85,6 +86,18 @@ impl Server {
         assert_eq!(made.code, 0, "{made}");
         made.out().trim().to_owned()
     }
+}
+
+fn spawn(dir: &DataDir) -> (Child, String) {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("server.log")).unwrap();
+    let mut command = dir.tenure(["serve", "--listen", "127.0.0.1:0", "--set", "pool.ready=0"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let log = || std::fs::read_to_string(dir.path().join("server.log")).unwrap_or_default();
+    let url = line.trim().rsplit(' ').next().filter(|url| url.starts_with("http://"));
+    let url = url.unwrap_or_else(|| panic!("the server does not start: {line}{}", log())).to_owned();
+    (child, url)
 }
 
 impl Drop for Server {
