@@ -285,6 +285,10 @@ impl Engine {
         record: &SessionEnvironment,
         evidence: String,
     ) -> Result<(), EngineError> {
+        // Its agent ended it, at a deadline that passed since its session was looked at.
+        if let Verdict::End(limit, at) = verdict(session, &self.presence(session), self.now()) {
+            return self.expire(session, limit, at).await.map(drop);
+        }
         self.meters().environments_lost.inc();
         let reason = TerminationReason::EnvironmentLost;
         let fault = Fault::new(reason, Trigger::Recovery, FailureType::Runtime, "environment_lost", evidence.clone());
