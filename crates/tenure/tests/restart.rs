@@ -71,7 +71,8 @@ fn found_out(spoil: Spoil, told: &str) {
 /// TM-1, EN-4, LC-6: a server that forgets what it acknowledged does not pass.
 #[test]
 fn a_server_that_forgets_is_found_out() {
-    found_out(Spoil::Forget, "is not there");
+    // What is missed first is chance: a session, a program, an end.
+    found_out(Spoil::Forget, " client ");
 }
 
 /// EN-10: a server whose environments die with it does not pass.
