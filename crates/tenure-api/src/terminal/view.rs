@@ -24,6 +24,9 @@ const SEND: Duration = Duration::from_secs(60);
 /// How many messages wait for a program that does not read.
 const TYPED: usize = 16;
 
+/// Most bytes of text in one message: each may take six once it is escaped.
+const PIECE: usize = (MESSAGE_MAX - 64) / 6;
+
 /// What a viewer wants of a terminal.
 enum Wish {
     Type(Bytes),
@@ -136,7 +139,10 @@ impl Viewer {
             Ok(Some(TerminalEvent::Output(bytes))) if self.raw => self.send(Message::Binary(bytes.into())).await,
             Ok(Some(TerminalEvent::Output(bytes))) => {
                 let text = whole(&mut self.torn, bytes);
-                self.tell(&TerminalTold::Output { data: &text }).await
+                for data in pieces(&text) {
+                    self.tell(&TerminalTold::Output { data }).await?;
+                }
+                Ok(())
             }
             Ok(Some(TerminalEvent::Status(status))) => self.tell(&TerminalTold::status(&status)).await,
             Ok(None) => Err(Gone::Exited),
@@ -232,6 +238,18 @@ fn whole(torn: &mut Vec<u8>, bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
+/// The same text in pieces that fit into a message each, however they are escaped.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let most = rest.len().min(PIECE);
+        let at = (0..=most).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(most);
+        let piece;
+        (piece, rest) = rest.split_at(at);
+        Some(piece).filter(|piece| !piece.is_empty())
+    })
+}
+
 const _: () = assert!(MESSAGE_MAX == 65536, "as it is told");
 
 #[cfg(test)]
@@ -250,5 +268,15 @@ mod tests {
             assert_eq!((heard.as_str(), torn.len()), (text, 0), "in pieces of {size}");
         }
         assert_eq!(whole(&mut Vec::new(), vec![b'a', 0xff, b'b']), "a\u{fffd}b");
+    }
+
+    /// EN-7
+    #[test]
+    fn every_message_is_bounded_however_it_is_escaped() {
+        for text in ["\u{1b}".repeat(65_536), "€".repeat(20_000), "x".to_owned(), String::new()] {
+            let told: Vec<_> = pieces(&text).map(|data| TerminalTold::Output { data }.text()).collect();
+            assert!(told.iter().all(|told| told.len() <= MESSAGE_MAX));
+            assert_eq!(pieces(&text).collect::<String>(), text);
+        }
     }
 }

@@ -72,7 +72,7 @@ impl Client {
     }
 
     /// All that comes until it is closed.
-    async fn to_the_end(&mut self) -> Vec<Heard> {
+    async fn until_closed(&mut self) -> Vec<Heard> {
         let mut all = Vec::new();
         loop {
             let heard = self.hears().await;
@@ -85,7 +85,7 @@ impl Client {
 
     /// The code it is closed with, and why.
     async fn closed(&mut self) -> (u16, String) {
-        match self.to_the_end().await.pop() {
+        match self.until_closed().await.pop() {
             Some(Heard::Closed(code, why)) => (code, why),
             other => panic!("not closed: {other:?}"),
         }
@@ -147,7 +147,7 @@ async fn who_comes_back_sees_what_was_printed() {
     let exec = text(&first.told("status").await, "exec_id");
     first.sees("öne").await;
     first.socket.close(None).await.unwrap();
-    assert!(matches!(first.to_the_end().await.pop(), Some(Heard::Cut | Heard::Closed(..))));
+    assert!(matches!(first.until_closed().await.pop(), Some(Heard::Cut | Heard::Closed(..))));
     let mut second = open(&house, As::Owner, &id, &format!("exec_id={exec}&rows=10&cols=20")).await;
     assert_eq!(second.sees("]").await, "öne[10x19][10x20]", "its program draws it again in the new size");
     let mut third = open(&house, As::Admin, &id, &format!("exec_id={exec}&rows=10&cols=20&raw=true")).await;
@@ -162,6 +162,12 @@ async fn who_comes_back_sees_what_was_printed() {
     assert!(bytes.starts_with("öne".as_bytes()));
     third.types(" all of them").await;
     second.sees(" all of them").await;
+    let controls = vec![0x01; 60_000];
+    third.say(Message::binary(controls)).await;
+    third.types("end").await;
+    second.sees("end").await;
+    let mut fourth = open(&house, As::Owner, &id, &format!("exec_id={exec}")).await;
+    assert!(fourth.sees("[24x80]").await.len() > 60_000, "what takes much more room in JSON comes as well");
 }
 
 /// AU-2, TR-3: to a stranger it is as if there were no such session, to the byte.
@@ -172,7 +178,7 @@ async fn the_code_says_why_it_is_closed() {
     assert_eq!(open(&house, As::Nobody, &id, "").await.closed().await, (4001, "UNAUTHENTICATED".to_owned()));
     let unknown = "exec_20200101_000000_00000000";
     let told = async |who, id: &str| {
-        let told = open(&house, who, id, "").await.to_the_end().await;
+        let told = open(&house, who, id, "").await.until_closed().await;
         told.into_iter()
             .map(|heard| match heard {
                 Heard::Told(told) => told.to_string().replace(id, "ID"),

@@ -44,8 +44,11 @@ impl Transport for Pipe {
         bytes: &[u8],
         files: &mut Vec<OwnedFd>,
     ) -> Poll<io::Result<usize>> {
+        let sent = self.files.0.clone();
+        // Held while the bytes go: whoever reads them finds the files there.
+        let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.files.0.lock().unwrap_or_else(PoisonError::into_inner).extend(files.drain(..));
+        sent.extend(files.drain(..));
         Poll::Ready(Ok(written))
     }
 }
