@@ -61,7 +61,9 @@ pub async fn attempt(world: &World, call: &Call, operation: Operation, id: &str)
         Operation::Terminal => {
             let size = WindowSize { rows: 24, cols: 80 };
             let request = TerminalRequest { exec_id: None, cmd: vec!["say".to_owned(), "hello".to_owned()], size };
-            engine.terminal_open(call, id, Ok(request)).await.map(drop)
+            let mut terminal = engine.terminal_open(call, id, Ok(request)).await?;
+            while terminal.next().await?.is_some() {}
+            Ok(())
         }
         Operation::LeaseHeartbeat => engine.lease_heartbeat(call, id).await.map(drop),
         Operation::LeaseTake => engine.lease_take(call, id, Ok(LeaseTakeRequest::default())).await.map(drop),

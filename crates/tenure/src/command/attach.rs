@@ -9,6 +9,7 @@ use crate::terminal::{RawTerminal, size};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_tungstenite::tungstenite::Message;
@@ -19,6 +20,9 @@ const LEAVE: [u8; 2] = [0x10, 0x11];
 const END_OF_INPUT: &[u8] = b"\x04";
 /// Most bytes that are sent at once.
 const TYPED_MAX: usize = 16 << 10;
+
+/// How long saying goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -102,7 +106,9 @@ impl View {
                 },
                 typed = &mut typing, if types => {
                     types = false;
-                    if matches!(typed, Ok(true)) {
+                    if let Ok(Some(mut sink)) = typed {
+                        // Where that takes long, the connection's end says it.
+                        let _ = tokio::time::timeout(GOODBYE, sink.close()).await;
                         break Left::Keys;
                     }
                 }
@@ -160,8 +166,8 @@ impl View {
     }
 }
 
-/// Sends what is typed, and each new size. Whether it was left by its keys.
-async fn typed(mut sink: SplitSink<Socket, Message>, tty: bool) -> bool {
+/// Sends what is typed, and each new size. Its end comes back where it was left by its keys.
+async fn typed(mut sink: SplitSink<Socket, Message>, tty: bool) -> Option<SplitSink<Socket, Message>> {
     let mut resized = signal(SignalKind::window_change()).ok();
     let (mut stdin, mut buffer, mut keys, mut open) = (tokio::io::stdin(), vec![0; TYPED_MAX], Keys::default(), true);
     loop {
@@ -170,8 +176,7 @@ async fn typed(mut sink: SplitSink<Socket, Message>, tty: bool) -> bool {
                 Ok(count @ 1..) if tty => {
                     let (bytes, left) = keys.pressed(&buffer[..count]);
                     if left {
-                        let _ = sink.close().await;
-                        return true;
+                        return Some(sink);
                     }
                     Message::binary(bytes)
                 }
@@ -185,10 +190,10 @@ async fn typed(mut sink: SplitSink<Socket, Message>, tty: bool) -> bool {
                 let size = size();
                 Message::text(json!({ "type": "resize", "rows": size.rows, "cols": size.cols }).to_string())
             }
-            else => return false,
+            else => return None,
         };
         if sink.send(message).await.is_err() {
-            return false;
+            return None;
         }
     }
 }
