@@ -34,7 +34,6 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0"])
             .env("TENURE_POOL_READY", ready.to_string())
             .env("TENURE_POOL_BYTES", POOL_BYTES)
-            .env("TENURE_GRACE_MS", "0")
             .env("TENURE_LOG", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

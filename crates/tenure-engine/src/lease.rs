@@ -23,7 +23,7 @@ use tenure_session::{
 use tenure_store::{Changed, LeaseBeat, LeaseGivingUp, LeaseRenewed, LeaseTaking};
 
 /// How often a change is tried again where the session changes between the look at it and the update.
-const TRIES: u32 = 8;
+const TRIES: u32 = 64;
 
 /// How a lease is to be taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
