@@ -49,4 +49,4 @@ curl --silent --fail "$url/openapi.json" >"$data/openapi.json"
 	--header "Authorization: Bearer $TENURE_API_KEY" \
 	--exclude-path-regex '/v1/keys/.*|.*/(events|watch)$|.*/preview/.*' \
 	--checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
-	--max-examples "$examples" --workers 2 --request-timeout 30 --seed 1 --generation-database none
+	--max-examples "$examples" --workers 1 --request-timeout 30 --seed 1 --generation-database none

@@ -5,6 +5,7 @@ use crate::config::jwt::{Algorithm, JwtKey as Configured, UserClaim as Configure
 use crate::failure::{Code, Failure};
 use crate::wiring::{secrets, store};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub fn open(
 ) -> Result<Open, Failure> {
     let address = listener.local_addr()?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let upload_dir = dir.join("uploads");
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&upload_dir)?;
     let door = Door::new(DoorParts {
         engine,
         jwt: jwt(config)?,
@@ -53,7 +56,7 @@ pub fn open(
         meters,
         metrics_token: None,
         audit: audit_proof(dir)?,
-        upload_dir: dir.join("uploads"),
+        upload_dir,
     });
     let settings = ServeSettings {
         max_connections: config.max_connections as usize,
