@@ -51,6 +51,23 @@ impl Server {
         Client::connect(self.address, &self.key)
     }
 
+    fn end_all(&self) -> anyhow::Result<()> {
+        let mut client = self.client()?;
+        for phase in ["CREATING", "ACTIVE", "PAUSED"] {
+            loop {
+                let page = client.expect("GET", &format!("/v1/sessions?phase={phase}&limit=500"), None, 200)?;
+                let ids: Vec<_> =
+                    page["items"].as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()).collect();
+                if ids.is_empty() {
+                    break;
+                }
+                ids.iter().try_for_each(|id| client.end(id))?;
+            }
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        Ok(())
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -72,6 +89,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Sessions outlive their server: each is ended first.
+        let _ = self.end_all();
         // Its own child, so the number is nobody else's.
         let pid = self.child.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
