@@ -24,6 +24,11 @@ struct StateLabel {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PreviousStateLabel {
+    previous_state: &'static str,
+}
+
 /// The engine's metrics.
 pub(crate) struct Meters {
     ends: Family<ReasonLabel, Counter>,
@@ -32,7 +37,7 @@ pub(crate) struct Meters {
     invalid_ids: Counter,
     pub heartbeats: Counter,
     pub heartbeats_late: Counter,
-    leases_expired: Family<StateLabel, Counter>,
+    leases_expired: Family<PreviousStateLabel, Counter>,
     pub execs: Counter,
     pub exec_seconds: Histogram,
     pub environment_seconds: Histogram,
@@ -60,11 +65,15 @@ impl Meters {
         registry.register("tenure_session_transitions", "Transitions of sessions", meters.transitions.clone());
         registry.register("tenure_sessions", "Sessions by state", meters.sessions.clone());
         registry.register("tenure_invalid_session_ids", "Texts that are no session ID", meters.invalid_ids.clone());
-        registry.register("tenure_heartbeats", "Heartbeats of leases that were heard", meters.heartbeats.clone());
+        registry.register(
+            "tenure_sessions_heartbeat",
+            "Heartbeats of leases that were heard",
+            meters.heartbeats.clone(),
+        );
         let late = "Heartbeats that came after more than two intervals";
-        registry.register("tenure_heartbeats_late", late, meters.heartbeats_late.clone());
+        registry.register("tenure_sessions_heartbeat_late", late, meters.heartbeats_late.clone());
         let expired = "Leases that expired, by the state of their session before";
-        registry.register("tenure_leases_expired", expired, meters.leases_expired.clone());
+        registry.register("tenure_sessions_lease_expired", expired, meters.leases_expired.clone());
         registry.register("tenure_execs", "Programs that were started", meters.execs.clone());
         registry.register("tenure_exec_seconds", "From the request to the program's end", meters.exec_seconds.clone());
         let made = meters.environment_seconds.clone();
@@ -89,7 +98,7 @@ impl Meters {
 
     /// The lease of a session in this state expired.
     pub fn lease_expired(&self, state: State) {
-        self.leases_expired.get_or_create(&StateLabel { state: state.as_str() }).inc();
+        self.leases_expired.get_or_create(&PreviousStateLabel { previous_state: state.as_str() }).inc();
     }
 
     pub fn ended(&self, reason: TerminationReason) {

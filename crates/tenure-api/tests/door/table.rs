@@ -5,7 +5,7 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tenure_environment::EnvironmentEnd;
-use tenure_session::Operation::{self, EnvironmentCreate, SessionExtend};
+use tenure_session::Operation::{self, *};
 
 /// In which state a session is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,18 +23,73 @@ enum In {
 const ALL: [In; 8] =
     [In::Initializing, In::Ready, In::Running, In::Paused, In::Terminated, In::Failed, In::PastItsLimit, In::Deleted];
 
+/// What the caller holds of the session's lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// There is no lease.
+    NoLease,
+    /// There is one, and the caller says nothing of it.
+    Nothing,
+    /// The token that was given last.
+    Current,
+    /// A token from before somebody took over.
+    Stale,
+}
+
 /// A session in a state, with one exec where it ever ran.
 struct Set {
     id: String,
     exec: String,
+    token: Option<u64>,
 }
+
+/// What needs the current token while a lease is held.
+const FENCED: [Operation; 13] = [
+    SessionPause,
+    SessionResume,
+    SessionTransition,
+    LeaseHeartbeat,
+    LeaseRelease,
+    ExecRun,
+    ExecStdin,
+    ExecKill,
+    FileWrite,
+    FileDelete,
+    PreviewRegister,
+    PreviewRemove,
+    Terminal,
+];
 
 const NO_EXEC: &str = "x_0000000000000000";
 const PORT: u16 = 8080;
 
-async fn session_in(house: &House, state: In) -> Set {
+/// Puts a lease on a session; which token the caller has of it.
+async fn lease(house: &House, id: &str, holds: Holds) -> Option<u64> {
+    let take = async |takeover: bool| {
+        let terms = json!({ "ttl_ms": 3_600_000, "takeover": takeover });
+        let taken = house.post(As::Owner, &format!("/v1/sessions/{id}/lease"), terms).await;
+        assert_eq!(taken.status(), 200);
+        taken.json::<Value>().await.unwrap()["lease"]["token"].as_u64()
+    };
+    if holds == Holds::NoLease {
+        return None;
+    }
+    let token = take(false).await;
+    match holds {
+        Holds::NoLease | Holds::Nothing => None,
+        Holds::Current => token,
+        Holds::Stale => {
+            take(true).await;
+            token
+        }
+    }
+}
+
+async fn session_in(house: &House, state: In, holds: Holds) -> Set {
     if state == In::Initializing {
-        return Set { id: house.session_initializing().await, exec: NO_EXEC.to_owned() };
+        let id = house.session_initializing().await;
+        let token = lease(house, &id, holds).await;
+        return Set { id, exec: NO_EXEC.to_owned(), token };
     }
     let limits = if state == In::PastItsLimit { json!({ "max_lifetime_ms": 60_000 }) } else { json!({}) };
     let id = text(&house.session(json!({ "limits": limits })).await, "id");
@@ -43,9 +98,12 @@ async fn session_in(house: &House, state: In) -> Set {
     assert_eq!(wrote.status(), 204);
     assert_eq!(house.post(As::Owner, &format!("{base}/previews"), json!({ "port": PORT })).await.status(), 200);
     let exec = if state == In::Ready { NO_EXEC.to_owned() } else { house.exec_running(&id).await };
+    if state == In::Paused {
+        assert_eq!(house.post(As::Owner, &format!("{base}/pause"), json!({})).await.status(), 200);
+    }
+    let token = lease(house, &id, holds).await;
     match state {
-        In::Initializing | In::Ready | In::Running => {}
-        In::Paused => assert_eq!(house.post(As::Owner, &format!("{base}/pause"), json!({})).await.status(), 200),
+        In::Initializing | In::Ready | In::Running | In::Paused => {}
         In::Terminated => {
             assert_eq!(house.post(As::Owner, &format!("{base}/terminate"), json!({})).await.status(), 200);
         }
@@ -56,7 +114,7 @@ async fn session_in(house: &House, state: In) -> Set {
         In::PastItsLimit => house.pass(60_001),
         In::Deleted => assert_eq!(house.request(As::Owner, "DELETE", &base).send().await.unwrap().status(), 200),
     }
-    Set { id, exec }
+    Set { id, exec, token }
 }
 
 /// What an operation comes to for whoever may: in initializing, ready, running, paused; after the end; once deleted.
@@ -83,9 +141,26 @@ impl Row {
         }
     }
 
+    /// What it comes to for whoever may, with a lease.
+    fn expected_of(&self, state: In, holds: Holds) -> &'static str {
+        let lives = matches!(state, In::Initializing | In::Ready | In::Running | In::Paused);
+        let stale = matches!(holds, Holds::Nothing | Holds::Stale) && FENCED.contains(&self.operation);
+        match (self.operation, holds) {
+            _ if !lives => self.expected(state),
+            _ if stale => "412 STALE_LEASE",
+            (LeaseHeartbeat, Holds::Current) => "200",
+            (LeaseTake, Holds::Nothing | Holds::Current | Holds::Stale) => "409 LEASE_HELD",
+            _ => self.expected(state),
+        }
+    }
+
     fn request(&self, house: &House, who: As, set: &Set) -> RequestBuilder {
         let path = self.path.replace("{id}", &set.id).replace("{exec}", &set.exec);
         let request = house.request(who, self.method, &path);
+        let request = match set.token {
+            Some(token) => request.header("tenure-lease-token", token),
+            None => request,
+        };
         match &self.body {
             Value::Null => request,
             Value::String(bytes) => request.body(bytes.clone()),
@@ -98,7 +173,6 @@ impl Row {
 }
 
 fn rows() -> Vec<Row> {
-    use Operation::*;
     let row = |operation, (method, path): (&'static str, &'static str), body, live, ended, deleted| Row {
         operation,
         method,
@@ -198,36 +272,60 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+/// An operation in a state, by everybody.
 async fn check(house: &House, row: &Row, state: In) {
-    let set = session_in(house, state).await;
+    let set = session_in(house, state, Holds::NoLease).await;
     let come = async |who| said(row.request(house, who, &set).send().await.unwrap()).await;
     let what = format!("{} in {state:?}", row.operation);
     assert_eq!(come(As::Nobody).await, "401 UNAUTHENTICATED", "{what}, by nobody");
     assert_eq!(come(As::Other).await, "404 NOT_FOUND", "{what}, by somebody else");
     let owner = if row.admin_only { "403 ACCESS_DENIED" } else { row.expected(state) };
     assert_eq!(come(As::Owner).await, owner, "{what}, by the owner");
-    let again = session_in(house, state).await;
+    let again = session_in(house, state, Holds::NoLease).await;
     let admin = said(row.request(house, As::Admin, &again).send().await.unwrap()).await;
     assert_eq!(admin, row.expected(state), "{what}, by an administrator");
+}
+
+/// An operation in a state while somebody holds the lease, by the owner and by an administrator, whom the fence keeps out as well.
+async fn check_held(house: &House, row: &Row, state: In, holds: Holds) {
+    for who in [As::Owner, As::Admin] {
+        let set = session_in(house, state, holds).await;
+        let come = said(row.request(house, who, &set).send().await.unwrap()).await;
+        let denied = row.admin_only && who == As::Owner;
+        let expected = if denied { "403 ACCESS_DENIED" } else { row.expected_of(state, holds) };
+        assert_eq!(come, expected, "{} in {state:?}, holding {holds:?}, by {who:?}", row.operation);
+    }
+}
+
+/// Every row in every state, but for two that wait until the environment is made, which here it never is.
+fn cells() -> impl Iterator<Item = (Row, In)> {
+    let waits = |row: &Row| matches!(row.operation, SessionExtend | EnvironmentCreate);
+    let cells = ALL.into_iter().flat_map(|state| rows().into_iter().map(move |row| (row, state)));
+    cells.filter(move |(row, state)| !(waits(row) && *state == In::Initializing))
 }
 
 /// TM-3, TM-4, AU-3, AP-1
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_operation_answers_in_every_state_to_everybody_as_the_table_says() {
     let house = House::open().await;
-    for row in rows() {
-        // These two wait until the environment is made, and here it never is.
-        let waits = matches!(row.operation, SessionExtend | EnvironmentCreate);
-        let states = ALL.into_iter().filter(|state| !(waits && *state == In::Initializing));
-        for state in states {
-            check(&house, &row, state).await;
+    for (row, state) in cells() {
+        check(&house, &row, state).await;
+    }
+}
+
+/// LS-7, TM-4: no token, the current one, a stale one; without a lease it is the table above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_operation_answers_in_every_state_to_every_holder_as_the_table_says() {
+    let house = House::open().await;
+    for (row, state) in cells() {
+        for holds in [Holds::Nothing, Holds::Current, Holds::Stale] {
+            check_held(&house, &row, state, holds).await;
         }
     }
 }
 
 /// What an operation about no session comes to: for a user, for an administrator, for nobody.
 fn services() -> Vec<(Operation, &'static str, &'static str, Value, [&'static str; 3])> {
-    use Operation::*;
     let (denied, nobody, none) = ("403 ACCESS_DENIED", "401 UNAUTHENTICATED", Value::Null);
     let session = "exec_20261121_020944_4ad060d9";
     vec![

@@ -53,8 +53,8 @@ async fn a_heartbeat_renews_once_per_interval() {
     assert_eq!(beat().await.unwrap(), now().plus_ms(60_000));
     assert_eq!(world.stored(&session.id).await.lease.unwrap().expires_at, now().plus_ms(60_000));
     assert_eq!(world.stored(&session.id).await.last_activity_at, session.last_activity_at, "no activity");
-    assert!(counted(&world, "tenure_heartbeats_total 4").await);
-    assert!(counted(&world, "tenure_heartbeats_late_total 1").await);
+    assert!(counted(&world, "tenure_sessions_heartbeat_total 4").await);
+    assert!(counted(&world, "tenure_sessions_heartbeat_late_total 1").await);
 
     world.clock.pass(59_999);
     beat().await.unwrap();
@@ -63,7 +63,7 @@ async fn a_heartbeat_renews_once_per_interval() {
     let end = gone(beat().await);
     assert_eq!((end.reason, end.at), (TerminationReason::LeaseExpired, ends_at));
     assert_eq!(gone(beat().await), end);
-    assert!(counted(&world, "tenure_leases_expired_total{state=\"ready\"} 1").await);
+    assert!(counted(&world, "tenure_sessions_lease_expired_total{previous_state=\"ready\"} 1").await);
     world.quiet().await;
 }
 
@@ -295,7 +295,9 @@ async fn a_lease_expires_in_every_live_state_and_what_it_held_is_let_go() {
     for (session, before) in [(ready, "ready"), (running, "running"), (paused, "paused")] {
         let end = gone(world.engine.lease_heartbeat(&call, session.id.as_str()).await);
         assert_eq!((end.reason, end.at), (TerminationReason::LeaseExpired, session.lease.unwrap().expires_at));
-        assert!(counted(&world, &format!("tenure_leases_expired_total{{state=\"{before}\"}} 1")).await);
+        assert!(
+            counted(&world, &format!("tenure_sessions_lease_expired_total{{previous_state=\"{before}\"}} 1")).await
+        );
         assert_eq!(gone(world.engine.lease_take(&call, session.id.as_str(), over()).await), end);
         assert_eq!(gone(world.engine.lease_release(&call, session.id.as_str()).await), end);
     }
