@@ -92,10 +92,7 @@ impl Engine {
         };
         let ended = permit.race(async {
             let record = running.ended().await;
-            // Ended by the agent at the session's deadline, perhaps, which is the session's end and told as that.
-            if record.outcome.as_ref().is_none_or(|outcome| outcome.state != ExecLedgerState::Exited) {
-                self.still_admitted(&record.session_id).await?;
-            }
+            self.exec_ended_alone(&record).await?;
             Ok(record)
         });
         let result = match ended.await {
@@ -107,6 +104,14 @@ impl Engine {
             Err(error) => Err(error),
         };
         Ok(Answer::Fresh { result, keep })
+    }
+
+    /// Refuses where a program that did not exit by itself ended with its session, which is then what is told.
+    pub(crate) async fn exec_ended_alone(&self, record: &ExecRecord) -> Result<(), EngineError> {
+        if record.outcome.as_ref().is_none_or(|outcome| outcome.state != ExecLedgerState::Exited) {
+            self.still_admitted(&record.session_id).await?;
+        }
+        Ok(())
     }
 
     /// Starts a program, and answers as soon as it runs.

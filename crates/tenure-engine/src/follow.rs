@@ -75,6 +75,10 @@ impl ExecFollow {
                     Some(running) => running.record_now(),
                     None => self.record.clone(),
                 };
+                // Whoever asked for it hears of the end; whoever comes back to it later, of how it ended.
+                if self.permit.is_some() {
+                    self.engine.exec_ended_alone(&record).await?;
+                }
                 return Ok(Some(ExecEvent::Exit(Box::new(record))));
             }
             self.wait().await?;
