@@ -75,9 +75,8 @@ impl Client {
 
     fn session_check(&mut self, index: usize, depth: Depth) -> Result<(), Stopped> {
         let body = self.session_settled(index)?;
-        if self.sessions[index].deleted != Certainty::No {
-            self.deleted_check(index, &body)?;
-        }
+        self.deleted_check(index, &body)?;
+        self.lease_settle(index)?;
         if self.sessions[index].end.is_some() {
             self.sessions[index].looks += u32::from(depth != Depth::Light);
         }
@@ -124,6 +123,7 @@ impl Client {
         let state = body["state"].as_str().unwrap_or_default().to_owned();
         let possible = self.sessions[index].states.clone();
         self.check(possible.contains(&state), || format!("{id} is {state}, none of {possible:?}"));
+        self.lease_check(index, body);
         let environment = body["environment"]["state"].as_str().unwrap_or_default();
         let wanted = if state == "paused" { "frozen" } else { "ready" };
         self.check(environment == wanted, || format!("{id} is {state}, and its environment {environment}"));
@@ -135,7 +135,8 @@ impl Client {
         let (id, known) = (session.id.clone(), session.deleted);
         let deleted = body["deleted_at"].is_string();
         session.deleted = if deleted { Certainty::Yes } else { Certainty::No };
-        self.check(deleted || known != Certainty::Yes, || format!("{id} is not deleted any more"));
+        let good = known == Certainty::Perhaps || deleted == (known == Certainty::Yes);
+        self.check(good, || format!("{id} is deleted: {deleted}; known is {known:?}"));
         if deleted {
             let answer = self.ask(&Request::new("GET", format!("/v1/sessions/{id}")))?;
             let good = answer.status == 404 && answer.json()["reason"] == "deleted";
@@ -157,7 +158,10 @@ impl Client {
     fn execs_check(&mut self, index: usize, lives: bool) -> Result<(), Stopped> {
         let id = self.sessions[index].id.clone();
         let mut rows: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        for row in self.ledger(&id, lives)? {
+        let (terminals, others): (Vec<Value>, _) =
+            self.ledger(&id, lives)?.into_iter().partition(|row| row["tag"] == "terminal");
+        self.terminals_check(index, &terminals, lives);
+        for row in others {
             rows.entry(row["tag"].as_str().unwrap_or_default().to_owned()).or_default().push(row);
         }
         for at in 0..self.sessions[index].execs.len() {
@@ -214,6 +218,7 @@ impl Client {
         let what = |wrong: &str| format!("{} {wrong}: {row}; known is {exec:?}", exec.tag);
         self.check(same, || what("has another ID"));
         let good = match outcome.state.as_str() {
+            "exited" if exec.program == Program::Repeats => exec.closed != Certainty::No || ended || agents,
             "exited" => outcome.exit_code == Some(exec.code()) || ended,
             "failed" => outcome.exit_code.is_none() && (exec.asked != Certainty::Yes || exec.outcome.is_some()),
             "killed" | "unknown" => outcome.exit_code.is_none() && (ended || agents),
@@ -234,9 +239,14 @@ impl Client {
         }
         self.done_check(index)?;
         for at in 0..self.sessions[index].execs.len() {
-            if matches!(self.sessions[index].execs[at].program, Program::Counts(_)) {
-                self.lines_check(index, at)?;
+            match self.sessions[index].execs[at].program {
+                Program::Exits(_) => {}
+                Program::Counts(_) => self.lines_check(index, at)?,
+                Program::Repeats => self.fed_check(index, at)?,
             }
+        }
+        if self.sessions[index].terminal.is_some() {
+            self.terminal_look(index)?;
         }
         self.previews_check(index)
     }

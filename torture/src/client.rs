@@ -1,7 +1,7 @@
 //! A client: what it has, what it counts, and how it takes answers that nobody wished for.
 
 use crate::facts::{ApiKey, Certainty, Creating, End, Session};
-use crate::http::{Answer, Broken, Connection, Request};
+use crate::http::{Answer, Broken, Connection, Holder, Request};
 use crate::random::Random;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ pub struct Weather {
     pub agents_killed: AtomicU64,
     /// The keeper is being killed: environments may not be made.
     pub keeper: AtomicBool,
+    /// The host fails: what cannot be made durable is refused.
+    pub trouble: AtomicBool,
     /// The round is over.
     pub over: AtomicBool,
 }
@@ -28,6 +30,8 @@ pub struct Tally {
     pub acknowledged: BTreeMap<&'static str, u64>,
     /// Operations whose answer never came.
     pub unknown: u64,
+    /// Operations that were refused because the host failed.
+    pub unavailable: u64,
     /// Things that were compared with what is there.
     pub checked: u64,
     /// Sessions that ended because their environment was killed.
@@ -43,6 +47,7 @@ impl Tally {
             *self.acknowledged.entry(name).or_default() += count;
         }
         self.unknown += other.unknown;
+        self.unavailable += other.unavailable;
         self.checked += other.checked;
         self.failed += other.failed;
         self.losses.extend(other.losses.iter().cloned());
@@ -108,9 +113,10 @@ impl Client {
 
     /// Asks once.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Answer, Stopped> {
+        let token = self.token(request);
         let Some(connection) = &mut self.connection else { return Err(Stopped) };
-        match connection.ask(request) {
-            Ok(answer) => Ok(answer),
+        match connection.ask(request, token) {
+            Ok(answer) => self.believed(answer),
             Err(Broken { unsent, hung, why }) => {
                 if hung {
                     self.lost(format!("{} {} hangs: {why}", request.method, request.path));
@@ -119,6 +125,34 @@ impl Client {
                 Err(Stopped)
             }
         }
+    }
+
+    /// Where the host fails, whoever is refused for it does not know whether it was done.
+    pub(crate) fn believed(&mut self, answer: Answer) -> Result<Answer, Stopped> {
+        let code = answer.code();
+        match (answer.status, code.as_str()) {
+            (503, "UNAVAILABLE" | "INIT_FAILED") | (507, "DISK_FULL") if self.in_trouble() => {
+                self.tally.unavailable += 1;
+                Err(Stopped)
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// The token of the session that is meant.
+    fn token(&self, request: &Request) -> Option<u64> {
+        match request.holder {
+            Holder::Nobody => None,
+            Holder::Of(token) => Some(token),
+            Holder::Rightful => {
+                let id = request.path.strip_prefix("/v1/sessions/")?.split(['/', '?']).next()?;
+                self.sessions.iter().find(|session| session.id == id)?.hold.held
+            }
+        }
+    }
+
+    pub(crate) fn in_trouble(&self) -> bool {
+        self.weather.trouble.load(Ordering::Relaxed)
     }
 
     /// Whether the round is over.
@@ -138,6 +172,11 @@ impl Client {
     pub(crate) fn ended(&mut self, index: usize, end: End) {
         let session = &mut self.sessions[index];
         let told = format!("{} ended at {} for {}", session.id, end.at, end.reason);
+        let lease_ended = end.reason == "lease_expired";
+        let early = lease_ended && end.at < session.hold.expires_at;
+        let until = session.hold.expires_at.clone();
+        self.check(!early, || format!("{told}; its lease was acknowledged until {until}"));
+        let session = &mut self.sessions[index];
         match &session.end {
             Some(known) => {
                 let known = known.clone();
@@ -166,6 +205,7 @@ impl Client {
                 let may_be = self.sessions[index].may_be("paused");
                 self.check(may_be, || format!("{what} on {id}: paused, which it was not"));
             }
+            (412, "STALE_LEASE") if self.sessions[index].hold.unsure => {}
             // It is being taken over.
             (503, "RECOVERING") => {}
             // One that was killed while it was frozen dies when it thaws.
@@ -197,6 +237,12 @@ impl Client {
         if answered != Certainty::Yes {
             session.reasons.insert("failed_init");
             session.states.extend(["created".to_owned(), "initializing".to_owned()]);
+        }
+        if let Some(ttl_ms) = creating.body["lease"]["ttl_ms"].as_u64() {
+            session.hold.unsure = true;
+            session.lease_taken(ttl_ms, &body["lease"], &body["lease_expires_at"]);
+        } else if !creating.short_lived {
+            session.expires_at = body["expires_at"].as_str().map(|at| (at.to_owned(), Certainty::Yes));
         }
         self.sessions.push(session);
         if let Some(end) = body["terminated_at"].is_string().then(|| End::of(body)).flatten() {

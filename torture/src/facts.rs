@@ -38,6 +38,8 @@ pub enum Program {
     Exits(i64),
     /// Counts up to this number in the background, one line for each.
     Counts(u64),
+    /// Prints in the background what it is fed, until its input ends.
+    Repeats,
 }
 
 /// How a program ended, as the ledger has it.
@@ -70,9 +72,20 @@ pub struct Exec {
     pub lines: u64,
     /// Whether the unanswered request is to be sent again under its key.
     pub again: bool,
+    /// The lines that it was fed, in their order.
+    pub fed: Vec<(String, Certainty)>,
+    /// Whether its input was ended.
+    pub closed: Certainty,
 }
 
 impl Exec {
+    /// One that nobody asked for yet.
+    pub fn new(tag: String, key: Option<String>, program: Program) -> Exec {
+        let again = key.is_some();
+        let (asked, closed) = (Certainty::Perhaps, Certainty::No);
+        Exec { tag, key, program, asked, id: None, outcome: None, lines: 0, again, fed: Vec::new(), closed }
+    }
+
     /// The request's body.
     pub fn body(&self) -> Value {
         let tag = &self.tag;
@@ -82,8 +95,9 @@ impl Exec {
             Program::Counts(to) => format!(
                 "echo {tag} >>/workspace/done; i=0; while [ $i -lt {to} ]; do i=$((i+1)); echo $i; sleep 0.05; done"
             ),
+            Program::Repeats => format!("echo {tag} >>/workspace/done; exec cat"),
         };
-        let background = matches!(self.program, Program::Counts(_));
+        let background = !matches!(self.program, Program::Exits(_));
         json!({ "cmd": ["sh", "-c", script], "tag": tag, "background": background })
     }
 
@@ -91,9 +105,31 @@ impl Exec {
     pub fn code(&self) -> i64 {
         match self.program {
             Program::Exits(code) => code,
-            Program::Counts(_) => 0,
+            Program::Counts(_) | Program::Repeats => 0,
         }
     }
+}
+
+/// A terminal, and what was typed in it.
+#[derive(Debug, Clone)]
+pub struct Typed {
+    /// By which it is found again.
+    pub exec_id: String,
+    /// The words, in their order: certain once they were echoed and printed.
+    pub words: Vec<(String, Certainty)>,
+}
+
+/// What is known of a session's lease.
+#[derive(Debug, Clone, Default)]
+pub struct Hold {
+    /// The highest token that was ever told.
+    pub token_last: u64,
+    /// The token of the holder, where there is one.
+    pub held: Option<u64>,
+    /// When it runs out, as it was told last: never earlier.
+    pub expires_at: String,
+    /// Whether an answer broke off that would have said who holds it.
+    pub unsure: bool,
 }
 
 /// A session that was acknowledged, or found to have been made.
@@ -121,6 +157,14 @@ pub struct Session {
     pub execs: Vec<Exec>,
     /// Its registered ports.
     pub previews: BTreeMap<u16, Certainty>,
+    /// Who holds it.
+    pub hold: Hold,
+    /// When its lifetime ends, where that was told; and whether more time was asked for without an answer.
+    pub expires_at: Option<(String, Certainty)>,
+    /// Its terminal.
+    pub terminal: Option<Typed>,
+    /// Terminals that may have been opened without an answer.
+    pub terminals_perhaps: usize,
     /// How often it was looked at since it ended.
     pub looks: u32,
 }
@@ -140,6 +184,10 @@ impl Session {
             files: BTreeMap::new(),
             execs: Vec::new(),
             previews: BTreeMap::new(),
+            hold: Hold::default(),
+            expires_at: None,
+            terminal: None,
+            terminals_perhaps: 0,
             looks: 0,
         }
     }
@@ -166,7 +214,7 @@ impl Session {
 
     /// Programs in the background that may run.
     pub fn counting(&self) -> usize {
-        let counts = |exec: &&Exec| matches!(exec.program, Program::Counts(_)) && exec.outcome.is_none();
+        let counts = |exec: &&Exec| !matches!(exec.program, Program::Exits(_)) && exec.outcome.is_none();
         self.execs.iter().filter(counts).count()
     }
 }

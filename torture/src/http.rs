@@ -22,6 +22,20 @@ pub struct Request {
     pub body: Vec<u8>,
     /// Another credential than the connection's.
     pub credential: Option<String>,
+    /// As whose holder it is asked.
+    pub holder: Holder,
+}
+
+/// Which lease token a request carries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Holder {
+    /// That of the session's holder, where there is one.
+    #[default]
+    Rightful,
+    /// None.
+    Nobody,
+    /// This one.
+    Of(u64),
 }
 
 impl Request {
@@ -88,17 +102,22 @@ impl Connection {
     }
 
     /// Asks, and waits for the whole answer.
-    pub fn ask(&mut self, request: &Request) -> Result<Answer, Broken> {
+    pub fn ask(&mut self, request: &Request, token: Option<u64>) -> Result<Answer, Broken> {
         let unsent = self.connect().err().map(|why| Broken { why: why.to_string(), unsent: true, hung: false });
         if let Some(unsent) = unsent {
             return Err(unsent);
         }
-        self.exchange(request).map_err(|error| {
+        self.exchange(request, token).map_err(|error| {
             self.stream = None;
             let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
             let hung = matches!(kind, Some(std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut));
             Broken { why: format!("{error:#}"), unsent: false, hung }
         })
+    }
+
+    /// Where the server is, and as the bearer of what it is asked.
+    pub fn place(&self) -> (SocketAddr, &str) {
+        (self.address, &self.credential)
     }
 
     fn connect(&mut self) -> std::io::Result<()> {
@@ -111,12 +130,15 @@ impl Connection {
         Ok(())
     }
 
-    fn exchange(&mut self, request: &Request) -> anyhow::Result<Answer> {
+    fn exchange(&mut self, request: &Request, token: Option<u64>) -> anyhow::Result<Answer> {
         let credential = request.credential.as_ref().unwrap_or(&self.credential);
         let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.path, self.address);
         head += &format!("Authorization: Bearer {credential}\r\nContent-Length: {}\r\n", request.body.len());
         if let Some(key) = &request.key {
             head += &format!("Idempotency-Key: {key}\r\n");
+        }
+        if let Some(token) = token {
+            head += &format!("Tenure-Lease-Token: {token}\r\n");
         }
         if request.body.first() == Some(&b'{') {
             head += "Content-Type: application/json\r\n";

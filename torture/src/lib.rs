@@ -6,9 +6,11 @@ pub mod check;
 pub mod client;
 pub mod facts;
 pub mod http;
+mod input;
 #[allow(clippy::unwrap_used, missing_docs, dead_code, reason = "what a test asserts, a harness asserts")]
 #[path = "../../crates/tenure/tests/leftovers/kernel.rs"]
 mod kernel;
+mod lease;
 mod load;
 pub mod point;
 pub mod process;
@@ -19,6 +21,7 @@ pub mod schedule;
 pub mod server;
 pub mod spoil;
 pub mod tear;
+mod terminal;
 pub mod tracer;
 
 pub use report::Report;

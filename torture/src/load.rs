@@ -4,7 +4,10 @@ use crate::client::{Client, Stopped};
 use crate::facts::{ApiKey, Certainty, Creating, End, Exec, Outcome, Program};
 use crate::http::{Answer, Request};
 use serde_json::json;
+use std::time::Duration;
 
+/// How long a client waits that was refused because the host fails.
+const TROUBLED_PAUSE: Duration = Duration::from_millis(2);
 /// Sessions of one client that live at a time.
 const SESSIONS_MAX: usize = 3;
 /// Sessions that a client has before it is left to the kills.
@@ -20,7 +23,14 @@ const KEYS_MAX: usize = 4;
 impl Client {
     /// Works until the server is gone or the round over.
     pub fn work(&mut self) {
-        while !self.is_over() && self.step().is_ok() {}
+        while !self.is_over() {
+            if self.step().is_err() {
+                if !self.in_trouble() {
+                    break;
+                }
+                std::thread::sleep(TROUBLED_PAUSE);
+            }
+        }
     }
 
     /// Makes sessions while nobody kills, so that the next kills find more than beginnings.
@@ -44,17 +54,24 @@ impl Client {
         if chance < 18 {
             return self.repeat();
         }
+        if chance < 20 {
+            return self.undelete();
+        }
         let index = self.random.pick(&living);
         if self.sessions[index].may_be("paused") && self.random.percent(60) {
             return self.resume(index);
         }
         match chance {
-            0..48 => self.exec(index, true),
-            48..58 => self.exec(index, false),
-            58..76 => self.write(index),
-            76..84 => self.read(index),
-            84..88 => self.preview(index),
-            88..93 => self.pause(index),
+            0..34 => self.exec(index, true),
+            34..42 => self.exec(index, false),
+            42..49 => self.feed(index),
+            49..53 => self.terminal(index),
+            53..65 => self.lease(index),
+            65..77 => self.write(index),
+            77..82 => self.read(index),
+            82..86 => self.preview(index),
+            86..89 => self.extend(index),
+            89..93 => self.pause(index),
             93..97 => self.terminate(index),
             _ => self.delete(index),
         }
@@ -65,7 +82,12 @@ impl Client {
         let key = self.random.percent(50).then(|| format!("create-{tag}"));
         let short_lived = self.random.percent(15);
         let lifetime_ms = if short_lived { 500 + self.random.below(3000) } else { 3_600_000 };
-        let body = json!({ "metadata": { "tag": tag }, "limits": { "max_lifetime_ms": lifetime_ms, "memory_bytes": 67_108_864 } });
+        let limits =
+            json!({ "max_lifetime_ms": lifetime_ms, "idle_timeout_ms": 3 * 3_600_000, "memory_bytes": 67_108_864 });
+        let mut body = json!({ "metadata": { "tag": tag }, "limits": limits });
+        if self.random.percent(30) {
+            body["lease"] = self.terms();
+        }
         let creating = Creating { tag, key, body, short_lived };
         self.creating.push(creating.clone());
         let answer = self.ask(&creating.request())?;
@@ -101,11 +123,10 @@ impl Client {
         let key = self.random.percent(40).then(|| format!("run-{tag}"));
         let program = match foreground {
             true => Program::Exits(self.random.below(8) as i64),
+            false if self.random.percent(55) => Program::Repeats,
             false => Program::Counts(self.random.pick(&[5, 20, 60, 1_000_000])),
         };
-        let again = key.is_some();
-        let exec = Exec { tag, key, program, asked: Certainty::Perhaps, id: None, outcome: None, lines: 0, again };
-        self.sessions[index].execs.push(exec);
+        self.sessions[index].execs.push(Exec::new(tag, key, program));
         let at = self.sessions[index].execs.len() - 1;
         self.exec_ask(index, at)
     }
@@ -138,7 +159,7 @@ impl Client {
         if !repeated {
             self.acknowledged(match exec.program {
                 Program::Exits(_) => "exec",
-                Program::Counts(_) => "background exec",
+                Program::Counts(_) | Program::Repeats => "background exec",
             });
             self.sessions[index].states.retain(|state| state == "running" || state == "paused");
         }
@@ -341,6 +362,52 @@ impl Client {
             } else {
                 self.lost(format!("key revoke: {}", answer.told()));
             }
+        }
+        Ok(())
+    }
+
+    fn undelete(&mut self) -> Result<(), Stopped> {
+        let deleted = |index: &usize| self.sessions[*index].deleted == Certainty::Yes;
+        let deleted: Vec<usize> = (0..self.sessions.len()).filter(deleted).collect();
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        let index = self.random.pick(&deleted);
+        let session = &mut self.sessions[index];
+        (session.deleted, session.looks) = (Certainty::Perhaps, 0);
+        let id = session.id.clone();
+        let answer = self.ask(&Request::new("POST", format!("/v1/sessions/{id}/undelete")))?;
+        let good = answer.status == 200 && answer.json()["deleted_at"].is_null();
+        self.check(good, || format!("undelete of {id}: {}", answer.told()));
+        self.sessions[index].deleted = Certainty::No;
+        self.acknowledged("undelete");
+        Ok(())
+    }
+
+    /// More time, which moves the end once.
+    fn extend(&mut self, index: usize) -> Result<(), Stopped> {
+        let session = &mut self.sessions[index];
+        if session.short_lived {
+            return Ok(());
+        }
+        let known = session.expires_at.clone();
+        if let Some((_, certainty)) = &mut session.expires_at {
+            *certainty = Certainty::Perhaps;
+        }
+        let path = format!("/v1/sessions/{}/extend", session.id);
+        let answer = self.ask(&Request::json("POST", path, &json!({ "by_ms": 60_000 })))?;
+        if answer.status != 200 {
+            self.sessions[index].expires_at = known;
+            self.refused(index, "extend", &answer);
+            return Ok(());
+        }
+        self.acknowledged("extend");
+        self.sessions[index].expires_at = None;
+        let later = answer.json()["expires_at"].as_str().map(str::to_owned);
+        if !self.sessions[index].may_be_held() {
+            let grew = known.as_ref().zip(later.as_ref()).is_none_or(|((known, _), later)| later > known);
+            self.check(grew, || format!("extend moved {known:?} to {later:?}"));
+            self.sessions[index].expires_at = later.map(|at| (at, Certainty::Yes));
         }
         Ok(())
     }

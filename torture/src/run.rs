@@ -165,7 +165,7 @@ impl Run {
     }
 
     fn verify(&mut self, address: SocketAddr, key: &str) -> anyhow::Result<()> {
-        let answer = Connection::new(address, key).ask(&Request::new("POST", "/v1/audit/verify"));
+        let answer = Connection::new(address, key).ask(&Request::new("POST", "/v1/audit/verify"), None);
         let answer = answer.map_err(|broken| anyhow::anyhow!("audit verify: {}", broken.why))?;
         self.report.tally.checked += 1;
         if answer.status != 200 || answer.json()["intact"] != true {
