@@ -165,7 +165,7 @@ impl Engine {
                 let evidence = format!("its first process had ended: {end:?}");
                 return self.environment_lost(session, record, evidence).await.map(|()| Outcome::Ended);
             }
-            Ok(Adopted::Lost { evidence }) => {
+            Ok(Adopted::Survived { evidence, .. } | Adopted::Lost { evidence }) => {
                 return self.environment_lost(session, record, evidence).await.map(|()| Outcome::Ended);
             }
             Ok(Adopted::Silent(environment)) => Some(environment),
@@ -243,7 +243,7 @@ impl Engine {
             Ok(Some(Adopted::Alive(environment) | Adopted::Frozen(environment))) => {
                 self.adopted(session, environment).await
             }
-            Ok(Some(Adopted::Lost { evidence })) => self.environment_lost(session, record, evidence).await,
+            Ok(Some(Adopted::Survived { evidence, .. } | Adopted::Lost { evidence })) => self.environment_lost(session, record, evidence).await,
             Ok(Some(Adopted::Ended(end))) => {
                 self.environment_lost(session, record, format!("its first process had ended: {end:?}")).await
             }

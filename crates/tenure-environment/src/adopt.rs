@@ -36,6 +36,14 @@ pub enum Adopted {
     Silent(Arc<dyn Environment>),
     /// It has ended.
     Ended(EnvironmentEnd),
+    /// Its processes are proven gone, with the boot of the host that they ran in, and its files are there: [`Driver::remake`](crate::Driver::remake)
+    /// makes it again over them.
+    Survived {
+        /// The last life that wrote them: the stored one, or an earlier one where a life was announced and never began.
+        generation: Generation,
+        /// The proof in words, for the operator.
+        evidence: String,
+    },
     /// It is lost: what runs under its name is proven to be something else, or it is proven that it cannot run any more.
     Lost {
         /// The proof in words, for the operator.
@@ -50,6 +58,7 @@ impl fmt::Debug for Adopted {
             Adopted::Frozen(environment) => write!(f, "Frozen({})", environment.id()),
             Adopted::Silent(environment) => write!(f, "Silent({})", environment.id()),
             Adopted::Ended(end) => write!(f, "Ended({end:?})"),
+            Adopted::Survived { generation, evidence } => write!(f, "Survived({generation}, {evidence})"),
             Adopted::Lost { evidence } => write!(f, "Lost({evidence})"),
         }
     }
@@ -62,7 +71,7 @@ impl Adopted {
             Adopted::Alive(environment) | Adopted::Frozen(environment) | Adopted::Silent(environment) => {
                 Some(environment)
             }
-            Adopted::Ended(_) | Adopted::Lost { .. } => None,
+            Adopted::Ended(_) | Adopted::Survived { .. } | Adopted::Lost { .. } => None,
         }
     }
 }

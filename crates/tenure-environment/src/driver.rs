@@ -35,8 +35,15 @@ pub trait Driver: Send + Sync {
     /// Asked twice, it answers twice.
     async fn adopt(&self, adopt: Adopt) -> Result<Adopted, EnvironmentError>;
 
+    /// Makes an environment again, over the files that an earlier life of it left: what [`Adopted::Survived`] was said of. The spec is that of a creation,
+    /// with the same ID and a later generation; its processes are new, and so is everything but the files.
+    ///
+    /// Fails as [`Driver::create`] does, and with [`EnvironmentError::Gone`] where there are no such files (any more). Until it has succeeded the files
+    /// stay, also where its future is dropped: ask again, or [`Driver::adopt`] what was made meanwhile.
+    async fn remake(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError>;
+
     /// All that runs or is left over of environments which were bound to somebody, in no particular order: those of this manager, and those of
-    /// managers before it.
+    /// managers before it, and those whose files survived the host's boot.
     async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError>;
 
     /// Ends whatever there is of an environment, without a grace, frees what it holds, and forgets it. Returns when nothing is left; one that is

@@ -56,6 +56,32 @@ async fn the_fake_keeps_the_promises_of_files() {
     conformance::every_file(&*environment().await).await;
 }
 
+/// EN-11
+#[tokio::test]
+async fn the_fake_keeps_the_promises_of_remaking() {
+    let driver = FakeDriver::new(program);
+    let first = spec();
+    let env = driver.create(first.clone()).await.unwrap();
+    conformance::what_lives_is_not_made_again(&driver, &*env, "fake").await;
+    conformance::leave_files(&*env).await;
+    driver.reboot();
+    conformance::what_a_boot_ended_is_made_again(&driver, &first).await;
+}
+
+/// EN-11
+#[tokio::test]
+async fn a_fake_whose_files_a_boot_took_is_lost() {
+    let driver = FakeDriver::new(program);
+    let first = spec();
+    driver.create(first.clone()).await.unwrap();
+    driver.reboot();
+    driver.adopt_as(&first.id, Some(Adoption::LostFiles));
+    let found = driver.adopt(Adopt::new(first.id.clone(), first.generation)).await;
+    assert!(matches!(found, Ok(Adopted::Lost { .. })), "{found:?}");
+    let again = EnvironmentSpec { generation: first.generation.next(), ..first };
+    assert!(matches!(driver.remake(again).await, Err(EnvironmentError::Gone)));
+}
+
 /// EN-10
 #[tokio::test]
 async fn the_fake_keeps_the_promises_of_adoption() {

@@ -204,6 +204,11 @@ impl Driver for LinuxDriver {
         crate::adopt::adopt(&self.shared.keeper, adopt).await
     }
 
+    async fn remake(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
+        spec.validate()?;
+        Err(EnvironmentError::Gone)
+    }
+
     async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError> {
         let mut known: Vec<EnvironmentId> =
             self.shared.keeper.list().await?.iter().filter_map(|held| crate::adopt::id_of(held)).collect();

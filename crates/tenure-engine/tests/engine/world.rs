@@ -162,8 +162,11 @@ impl Driver for TestDriver {
             Adopted::Alive(environment) => Adopted::Alive(self.heard(environment)),
             Adopted::Frozen(environment) => Adopted::Frozen(self.heard(environment)),
             Adopted::Silent(environment) => Adopted::Silent(self.heard(environment)),
-            over @ (Adopted::Ended(_) | Adopted::Lost { .. }) => over,
+            over @ (Adopted::Ended(_) | Adopted::Survived { .. } | Adopted::Lost { .. }) => over,
         })
+    }
+    async fn remake(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
+        Ok(self.heard(self.fake.remake(spec).await?))
     }
     async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError> {
         self.fake.known().await

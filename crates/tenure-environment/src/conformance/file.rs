@@ -18,14 +18,19 @@ pub async fn every_file(env: &dyn Environment) {
     watch_sees_a_change(env).await;
 }
 
-async fn write(env: &dyn Environment, path: &str, bytes: &[u8]) {
+pub(super) async fn write(env: &dyn Environment, path: &str, bytes: &[u8]) {
     let mut writer = soon(connect(env).await.file_write(path, Some(0o640))).await.expect("a file can be written");
     soon(writer.write(bytes)).await.expect("a file can be written");
     let (size, _) = soon(writer.finish()).await.expect("a file can be written");
     assert_eq!(size, bytes.len() as u64);
 }
 
-async fn read(env: &dyn Environment, path: &str, offset: u64, length: Option<u64>) -> Result<Vec<u8>, AgentError> {
+pub(super) async fn read(
+    env: &dyn Environment,
+    path: &str,
+    offset: u64,
+    length: Option<u64>,
+) -> Result<Vec<u8>, AgentError> {
     let (_, mut reader) = soon(connect(env).await.file_read(path, offset, length)).await?;
     let mut bytes = Vec::new();
     while let Some(chunk) = soon(reader.chunk()).await? {

@@ -10,12 +10,14 @@ mod exec;
 mod file;
 mod outside;
 mod port;
+mod remaking;
 
 pub use adoption::*;
 pub use exec::*;
 pub use file::*;
 pub use outside::*;
 pub use port::*;
+pub use remaking::*;
 
 use crate::agent::{Attached, Captured, Client};
 use crate::driver::Environment;

@@ -38,6 +38,8 @@ pub enum Adoption {
     Ended(EnvironmentEnd),
     /// This proves that it is lost.
     Lost(String),
+    /// Its processes are gone with another boot, and so are its files.
+    LostFiles,
     /// Nothing can be found out now.
     Unavailable,
 }
@@ -68,6 +70,41 @@ impl FakeDriver {
         }
     }
 
+    /// The host boots: every process is gone, and the files are there.
+    pub fn reboot(&self) {
+        for made in locked(&self.made).iter().filter(|made| made.state.end.borrow().is_none()) {
+            *locked(&made.state.booted) = true;
+            made.state.finish(EnvironmentEnd::Unknown);
+        }
+    }
+
+    /// The last life of an environment that a boot ended, where its files are there.
+    fn survivor(&self, id: &EnvironmentId) -> Option<Arc<FakeEnvironment>> {
+        let told_lost = locked(&self.adoptions).get(id) == Some(&Adoption::LostFiles);
+        let last = self.environment(id).filter(|last| !*locked(&last.state.forgotten) && *locked(&last.state.booted));
+        last.filter(|_| !told_lost)
+    }
+
+    fn make(&self, spec: EnvironmentSpec, tree: Tree) -> Result<Arc<dyn Environment>, EnvironmentError> {
+        spec.validate()?;
+        if let Some(error) = locked(&self.failures).pop() {
+            return Err(error);
+        }
+        if spec.base == "no-such-base" {
+            return Err(EnvironmentError::UnknownBase { name: spec.base });
+        }
+        let missing = self.enforced.missing();
+        if !missing.is_empty() && !spec.allow_unenforced {
+            return Err(EnvironmentError::Unenforced(missing));
+        }
+        let made = Arc::new(FakeEnvironment {
+            state: Arc::new(State::new(spec, tree, self.program.clone())?),
+            enforced: self.enforced,
+        });
+        locked(&self.made).push(made.clone());
+        Ok(made)
+    }
+
     /// The environment of this name, made last, whether it lives or not.
     pub fn environment(&self, id: &EnvironmentId) -> Option<Arc<FakeEnvironment>> {
         locked(&self.made).iter().rev().find(|made| made.id() == id).cloned()
@@ -90,20 +127,13 @@ impl Driver for FakeDriver {
     }
 
     async fn create(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
-        spec.validate()?;
-        if let Some(error) = locked(&self.failures).pop() {
-            return Err(error);
-        }
-        let missing = self.enforced.missing();
-        if !missing.is_empty() && !spec.allow_unenforced {
-            return Err(EnvironmentError::Unenforced(missing));
-        }
-        let made = Arc::new(FakeEnvironment {
-            state: Arc::new(State::new(spec, self.program.clone())?),
-            enforced: self.enforced,
-        });
-        locked(&self.made).push(made.clone());
-        Ok(made)
+        self.make(spec, Tree::default())
+    }
+
+    async fn remake(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
+        let survivor = self.survivor(&spec.id).filter(|survivor| survivor.generation() < spec.generation);
+        let files = survivor.ok_or(EnvironmentError::Gone)?.tree().survive();
+        self.make(spec, files)
     }
 
     async fn adopt(&self, adopt: Adopt) -> Result<Adopted, EnvironmentError> {
@@ -115,9 +145,17 @@ impl Driver for FakeDriver {
             Some(Adoption::Ended(end)) => return Ok(Adopted::Ended(end)),
             Some(Adoption::Lost(evidence)) => return lost(evidence),
             Some(Adoption::Silent) => true,
-            None => false,
+            Some(Adoption::LostFiles) | None => false,
         };
         let Some(found) = found else { return lost("nothing is left of it".into()) };
+        if *locked(&found.state.booted) {
+            let (evidence, generation) = ("the host has booted since".to_owned(), found.generation());
+            return match self.survivor(&adopt.id) {
+                Some(_) if generation <= adopt.generation => Ok(Adopted::Survived { generation, evidence }),
+                Some(_) => lost(format!("its files are of generation {generation}, stored is {}", adopt.generation)),
+                None => lost(format!("{evidence}; its files did not survive")),
+            };
+        }
         if let Some(end) = *found.state.end.borrow() {
             return Ok(Adopted::Ended(end));
         }
@@ -173,15 +211,17 @@ pub(super) struct State {
     silent: watch::Sender<bool>,
     /// Nobody needs to know of it any more.
     forgotten: Mutex<bool>,
+    /// It ended with the boot that it ran in.
+    booted: Mutex<bool>,
     end: watch::Sender<Option<EnvironmentEnd>>,
 }
 
 impl State {
-    fn new(spec: EnvironmentSpec, program: Arc<Program>) -> Result<State, EnvironmentError> {
+    fn new(spec: EnvironmentSpec, tree: Tree, program: Arc<Program>) -> Result<State, EnvironmentError> {
         Ok(State {
             key: new_key()?,
             program,
-            tree: Mutex::default(),
+            tree: Mutex::new(tree),
             runs: Mutex::default(),
             ports: Mutex::default(),
             deadline_boot_ms: Mutex::new(spec.deadline_boot_ms),
@@ -190,6 +230,7 @@ impl State {
             frozen: watch::Sender::new(false),
             silent: watch::Sender::new(false),
             forgotten: Mutex::new(false),
+            booted: Mutex::new(false),
             end: watch::Sender::new(None),
             spec,
         })

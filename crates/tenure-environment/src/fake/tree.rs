@@ -73,6 +73,11 @@ impl Tree {
         let _ = self.changes.send((kind, path.to_owned()));
     }
 
+    /// The same files, for another life of their environment.
+    pub(super) fn survive(&self) -> Tree {
+        Tree { nodes: self.nodes.clone(), ticks: self.ticks, changes: broadcast::channel(1024).0 }
+    }
+
     /// Changes from now on.
     pub(super) fn watch(&self) -> broadcast::Receiver<(ChangeKind, String)> {
         self.changes.subscribe()

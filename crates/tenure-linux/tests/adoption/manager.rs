@@ -164,6 +164,9 @@ impl Played {
             Adopted::Frozen(_) => json!({ "found": "frozen" }),
             Adopted::Silent(_) => json!({ "found": "silent" }),
             Adopted::Ended(how) => json!({ "found": "ended", "end": end(how) }),
+            Adopted::Survived { generation, evidence } => {
+                json!({ "found": "survived", "generation": generation.0, "evidence": evidence })
+            }
             Adopted::Lost { evidence } => json!({ "found": "lost", "evidence": evidence }),
         })
     }
