@@ -4,7 +4,10 @@
 
 pub mod check;
 pub mod client;
+pub mod clock;
+pub mod disk;
 pub mod facts;
+pub mod fault;
 pub mod http;
 mod input;
 #[allow(clippy::unwrap_used, missing_docs, dead_code, reason = "what a test asserts, a harness asserts")]
@@ -20,6 +23,7 @@ pub mod run;
 pub mod schedule;
 pub mod server;
 pub mod spoil;
+pub mod strike;
 pub mod tear;
 mod terminal;
 pub mod tracer;

@@ -313,7 +313,7 @@ impl Client {
         match (answer.status, End::of(&answer.json())) {
             (200, Some(end)) => {
                 self.ended(index, end);
-                self.acknowledged("terminate");
+                self.acknowledged(if self.in_trouble() { "terminate while the host failed" } else { "terminate" });
             }
             _ => self.refused(index, "terminate", &answer),
         }

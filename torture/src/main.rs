@@ -2,10 +2,14 @@
 
 use clap::Parser;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 use torture::{Kill, Menu, Plan, Report};
+
+/// Set where nobody else sees what is mounted.
+const ALONE: &str = "TORTURE_ALONE";
 
 /// Kills a server under load and checks what it acknowledged.
 #[derive(Debug, Parser)]
@@ -37,6 +41,18 @@ struct Arguments {
     /// Tear what was written to the database and not synced, too.
     #[arg(long)]
     tear: bool,
+    /// Let syncs of the database fail, too.
+    #[arg(long)]
+    fsync: bool,
+    /// Fill the disk, too: the data is then on an image of its own, mounted where nobody else sees it.
+    #[arg(long)]
+    fill: bool,
+    /// Let the server's wall clock jump, too.
+    #[arg(long)]
+    clock: bool,
+    /// Say which named points there are, and do nothing else.
+    #[arg(long)]
+    list_points: bool,
     /// Where the data is to be, on a disk; below it a directory is made.
     #[arg(long, default_value = "/var/tmp")]
     dir: PathBuf,
@@ -47,6 +63,13 @@ struct Arguments {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if arguments.list_points {
+        torture::point::Point::all().iter().for_each(|point| println!("{point}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.fill && std::env::var_os(ALONE).is_none() {
+        return Err(alone(&std::env::current_exe()?).into());
+    }
     let dir = torture::directory(&arguments.dir)?;
     let plan = Plan {
         program: arguments.tenure,
@@ -60,6 +83,9 @@ fn main() -> anyhow::Result<ExitCode> {
             tear: arguments.tear,
             keeper: arguments.keeper,
             agents: arguments.agents,
+            fsync: arguments.fsync,
+            fill: arguments.fill,
+            clock: arguments.clock,
         },
         spoil: None,
     };
@@ -73,6 +99,13 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("data and log are in {}", dir.keep().display());
     }
     Ok(if report.is_bad() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Begins again in a mount namespace of its own. Comes back only where that does not go.
+fn alone(program: &Path) -> std::io::Error {
+    let mut again = Command::new("unshare");
+    again.args(["--mount", "--propagation", "private", "--"]).arg(program).args(std::env::args_os().skip(1));
+    again.env(ALONE, "1").exec()
 }
 
 fn progress(report: &Report, kill: &Kill) {

@@ -1,4 +1,4 @@
-//! Named points: the calls that manager and keeper make, before or after the nth of which the manager is killed.
+//! Named points: the calls that manager and keeper make, before or after the nth of which the manager is killed, or the keeper first.
 
 use crate::random::Random;
 use std::fmt;
@@ -32,6 +32,8 @@ pub struct Point {
     pub side: Side,
     /// At the how manieth.
     pub nth: u64,
+    /// Whether the keeper is killed there first, too.
+    pub with_keeper: bool,
 }
 
 /// What a manager does that it could be killed at: writes of the database, and messages to keeper and agents. With how many of them are counted at most.
@@ -45,7 +47,8 @@ const MANAGER: &[(&str, u64)] = &[
     ("openat", 12),
     ("write", 20),
 ];
-/// What a keeper and its children do while the manager could be killed: environments being made and taken down.
+/// What a keeper and its children do while they, or the manager, could be killed: environments being made (stems) and taken down (cleaners). Control groups
+/// are made, entered and removed by `mkdir`, `write` and `rmdir`, volumes and their limits by `ioctl`.
 const KEEPER: &[(&str, u64)] = &[
     ("clone3", 3),
     ("unshare", 2),
@@ -61,6 +64,17 @@ const KEEPER: &[(&str, u64)] = &[
     ("sendmsg", 8),
     ("recvmsg", 8),
     ("rename", 3),
+    ("fsopen", 3),
+    ("fsconfig", 8),
+    ("open_tree", 12),
+    ("mount_setattr", 12),
+    ("mkdirat", 12),
+    ("unlinkat", 20),
+    ("fchownat", 20),
+    ("execve", 1),
+    ("pidfd_send_signal", 2),
+    ("waitid", 3),
+    ("accept4", 2),
 ];
 
 impl Point {
@@ -70,7 +84,19 @@ impl Point {
             0 => (Held::Keeper, random.pick(KEEPER)),
             _ => (Held::Manager, random.pick(MANAGER)),
         };
-        Point { held, call, side: random.pick(&[Side::Before, Side::After]), nth: 1 + random.below(most) }
+        let (side, nth) = (random.pick(&[Side::Before, Side::After]), 1 + random.below(most));
+        let with_keeper = held == Held::Keeper && random.percent(30);
+        Point { held, call, side, nth, with_keeper }
+    }
+
+    /// The names of all there are.
+    pub fn all() -> Vec<String> {
+        let calls = MANAGER.iter().map(|(call, _)| (Held::Manager, *call));
+        let calls = calls.chain(KEEPER.iter().map(|(call, _)| (Held::Keeper, *call)));
+        let of = |(held, call)| {
+            [Side::Before, Side::After].map(|side| Point { held, call, side, nth: 1, with_keeper: false }.name())
+        };
+        calls.flat_map(of).collect()
     }
 
     /// Its name, without the number.
@@ -83,13 +109,15 @@ impl Point {
             Side::Before => "before",
             Side::After => "after",
         };
-        format!("{held} {side} {}", self.call)
+        let killed = if self.with_keeper { ", which is killed first" } else { "" };
+        format!("{held} {side} {}{killed}", self.call)
     }
 
     /// How long each call is held: long enough to be seen, short where there are many.
     pub fn delay(&self) -> &'static str {
         match self.call {
-            "pwrite64" | "write" | "mount" | "openat" | "ioctl" => "3ms",
+            "pwrite64" | "write" | "mount" | "openat" | "ioctl" | "open_tree" | "mount_setattr" | "fchownat"
+            | "unlinkat" | "mkdirat" | "fsconfig" => "3ms",
             _ => "10ms",
         }
     }

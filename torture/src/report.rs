@@ -14,6 +14,8 @@ pub struct Report {
     pub tally: Tally,
     /// Kills by kind.
     pub kills: BTreeMap<String, u64>,
+    /// Faults that were asked for and could not be had here, and why.
+    pub skipped: BTreeMap<&'static str, String>,
     /// What the kernel still lists at the end.
     pub leftovers: Vec<String>,
     /// The longest that a start took.
@@ -21,6 +23,18 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of a run that begins.
+    pub fn new(seed: u64) -> Report {
+        Report {
+            seed,
+            tally: Tally::default(),
+            kills: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+            leftovers: Vec::new(),
+            slowest_start: Duration::ZERO,
+        }
+    }
+
     /// One more kill.
     pub fn killed(&mut self, kind: String) {
         *self.kills.entry(kind).or_default() += 1;
@@ -49,10 +63,12 @@ impl fmt::Display for Report {
         self.kills.iter().try_for_each(|(kind, count)| writeln!(f, "  {count:>6} {kind}"))?;
         writeln!(f, "acknowledged   {}", self.acknowledged())?;
         self.tally.acknowledged.iter().try_for_each(|(name, count)| writeln!(f, "  {count:>6} {name}"))?;
+        writeln!(f, "refused while the host failed  {}", self.tally.unavailable)?;
         writeln!(f, "broke off      {}", self.tally.unknown)?;
         writeln!(f, "checked        {}", self.tally.checked)?;
         writeln!(f, "slowest start  {} ms", self.slowest_start.as_millis())?;
         writeln!(f, "sessions that failed with their agent: {}", self.tally.failed)?;
+        self.skipped.iter().try_for_each(|(fault, why)| writeln!(f, "skipped: {fault}: {why}"))?;
         writeln!(f, "losses         {}", self.tally.losses.len())?;
         self.tally.losses.iter().try_for_each(|loss| writeln!(f, "  {loss}"))?;
         writeln!(f, "leftovers      {}", self.leftovers.len())?;

@@ -8,29 +8,29 @@
 //! ```
 
 use crate::check::Depth;
-use crate::client::{Client, Tally, Weather};
+use crate::client::{Client, Weather};
+use crate::fault::Faults;
 use crate::http::{Connection, Request};
 use crate::kernel::Traces;
 use crate::point::Held;
-use crate::process;
 use crate::random::Random;
 use crate::report::Report;
 use crate::schedule::{Kill, Menu, Schedule};
 use crate::server::Server;
 use crate::spoil::{Spoil, Spoiler};
+use crate::strike::Strike;
 use crate::tear;
 use crate::tracer::{Tracer, Wanted};
-use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long a point is waited for.
-const POINT_PATIENCE: Duration = Duration::from_millis(1500);
 /// The log of the database, below the data directory.
 const DATABASE_LOG: &str = "store/tenure.db-wal";
+/// The files of the database whose syncs fail where they are to.
+const DATABASE: [&str; 2] = ["store/tenure.db", DATABASE_LOG];
 /// Every how manieth start everything in the living sessions is compared.
 const DEEP_EVERY: u64 = 5;
 /// Every how manieth start the whole audit is read again.
@@ -63,7 +63,7 @@ pub struct Plan {
 pub fn run(plan: &Plan, mut progress: impl FnMut(&Report, &Kill)) -> anyhow::Result<Report> {
     let mut run = Run::new(plan)?;
     let until = Instant::now() + plan.lasts;
-    for kill in Schedule::new(plan.seed, plan.menu).take(usize::try_from(plan.kills)?) {
+    for kill in Schedule::new(plan.seed, run.faults.menu).take(usize::try_from(plan.kills)?) {
         if Instant::now() > until || run.report.is_bad() {
             break;
         }
@@ -80,6 +80,7 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&Report, &Kill)) -> anyhow::Res
 
 struct Run {
     server: Server,
+    faults: Faults,
     clients: Vec<Client>,
     weather: Arc<Weather>,
     traces: Traces,
@@ -92,7 +93,11 @@ struct Run {
 
 impl Run {
     fn new(plan: &Plan) -> anyhow::Result<Run> {
-        let mut server = Server::new(&plan.program, &plan.dir)?;
+        let mut report = Report::new(plan.seed);
+        let faults = Faults::make(plan, &mut report)?;
+        let dir = faults.disk().map_or_else(|| plan.dir.clone(), |disk| disk.dir().join("data"));
+        let mut server = Server::new(&plan.program, &dir)?;
+        server.set(faults.variables());
         let traces = Traces::watch(server.dir());
         // The first start makes the storage and the administrator's key; from then on any instant will do.
         server.spawn()?;
@@ -100,10 +105,9 @@ impl Run {
         let (weather, random) = (Arc::new(Weather::default()), Random::new(plan.seed));
         let client = |number| Client::new(format!("c{number}"), random.branch(1000 + number), weather.clone());
         let clients = (0..plan.clients).map(client).collect();
-        let report = Report::new(plan.seed);
         server.kill()?;
         let (round, spoil, spoiler) = (0, plan.spoil, Spoiler::default());
-        Ok(Run { server, clients, weather, traces, random, round, report, spoil, spoiler })
+        Ok(Run { server, faults, clients, weather, traces, random, round, report, spoil, spoiler })
     }
 
     fn round(&mut self, kill: &Kill) -> anyhow::Result<()> {
@@ -143,6 +147,7 @@ impl Run {
     /// Every client compares its own.
     fn compare(&mut self, address: SocketAddr, key: &str, depth: Depth) -> anyhow::Result<()> {
         self.weather.over.store(false, Ordering::Relaxed);
+        self.weather.trouble.store(false, Ordering::Relaxed);
         let round = self.round;
         std::thread::scope(|scope| {
             for client in &mut self.clients {
@@ -157,11 +162,25 @@ impl Run {
         });
         self.weather.agents.store(false, Ordering::Relaxed);
         self.weather.keeper.store(false, Ordering::Relaxed);
+        self.tally_jump();
         if depth == Depth::Everything || self.round.is_multiple_of(VERIFY_EVERY) {
             self.verify(address, key)?;
         }
         self.count();
         Ok(())
+    }
+
+    /// A wall clock that jumped was noticed, and said so.
+    fn tally_jump(&mut self) {
+        if let Some(noticed) = self.faults.jump_was_noticed(&self.server) {
+            self.report.tally.checked += 1;
+            if !noticed {
+                self.report
+                    .tally
+                    .losses
+                    .push(format!("round {}: nobody noticed that the wall clock jumped", self.round));
+            }
+        }
     }
 
     fn verify(&mut self, address: SocketAddr, key: &str) -> anyhow::Result<()> {
@@ -179,13 +198,14 @@ impl Run {
         let round = self.round;
         let mut tracer = self.tracer(kill)?;
         let (server, weather, random) = (&mut self.server, &self.weather, &mut self.random);
+        let faults = &mut self.faults;
         let clients = &mut self.clients;
         let kind = std::thread::scope(|scope| {
             for client in clients.iter_mut() {
                 client.connect(Connection::new(address, key), round);
                 scope.spawn(move || client.work());
             }
-            let kind = strike(server, weather, random, kill, tracer.as_ref());
+            let kind = Strike { server, weather, random, faults }.at(kill, tracer.as_ref());
             weather.over.store(true, Ordering::Relaxed);
             kind
         });
@@ -210,7 +230,18 @@ impl Run {
                 Held::Keeper => (Wanted::Point(*point), self.server.makers()),
             },
             Kill::Tear(nth, ..) => (Wanted::Unsynced(*nth), self.server.pid().into_iter().collect()),
-            Kill::Random(_) | Kill::Starting(_) | Kill::WithKeeper(..) | Kill::WithAgents(..) => return Ok(None),
+            Kill::Unsyncable(_, first, count, error) => {
+                self.weather.trouble.store(true, Ordering::Relaxed);
+                let files = DATABASE.map(|file| self.server.dir().join(file)).to_vec();
+                let wanted = Wanted::Failing { files, first: *first, count: *count, error };
+                (wanted, self.server.pid().into_iter().collect())
+            }
+            Kill::Random(_)
+            | Kill::Starting(_)
+            | Kill::WithKeeper(..)
+            | Kill::WithAgents(..)
+            | Kill::Full(..)
+            | Kill::Jump(..) => return Ok(None),
         };
         anyhow::ensure!(!pids.is_empty(), "there is nobody to hold");
         Tracer::attach(&wanted, &pids).map(Some)
@@ -254,58 +285,7 @@ impl Run {
     }
 }
 
-/// Waits for the moment, and kills.
-fn strike(
-    server: &mut Server,
-    weather: &Weather,
-    random: &mut Random,
-    kill: &Kill,
-    tracer: Option<&Tracer>,
-) -> anyhow::Result<String> {
-    let mut kind = kill.kind();
-    match kill {
-        Kill::Random(after) | Kill::Starting(after) => std::thread::sleep(*after),
-        Kill::Point(_) | Kill::Tear(..) => {
-            if !tracer.is_some_and(|tracer| tracer.wait(POINT_PATIENCE)) {
-                kind += " (not reached)";
-            }
-        }
-        Kill::WithKeeper(after, apart) => {
-            std::thread::sleep(*after);
-            weather.keeper.store(true, Ordering::Relaxed);
-            // A child of the server's, or of nobody: it does not end by itself while there are environments.
-            server.keeper().into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
-            std::thread::sleep(*apart);
-        }
-        Kill::WithAgents(after, count) => {
-            std::thread::sleep(*after);
-            weather.agents.store(true, Ordering::Relaxed);
-            let mut agents = server.agents();
-            for _ in 0..*count {
-                if !agents.is_empty() {
-                    process::signal(agents.swap_remove(random.below(agents.len() as u64) as usize), Signal::KILL);
-                    weather.agents_killed.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        }
-    }
-    server.kill()?;
-    Ok(kind)
-}
-
 /// A directory of its own below this one, on whose disk the data will be.
 pub fn directory(below: &Path) -> anyhow::Result<tempfile::TempDir> {
     Ok(tempfile::Builder::new().prefix("torture-").tempdir_in(below)?)
-}
-
-impl Report {
-    fn new(seed: u64) -> Report {
-        Report {
-            seed,
-            tally: Tally::default(),
-            kills: Default::default(),
-            leftovers: Vec::new(),
-            slowest_start: Duration::ZERO,
-        }
-    }
 }

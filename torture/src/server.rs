@@ -3,6 +3,7 @@
 use crate::process;
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
+use std::ffi::OsString;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub struct Server {
     program: PathBuf,
     dir: PathBuf,
     log: PathBuf,
+    variables: Vec<(&'static str, OsString)>,
     running: Option<Running>,
 }
 
@@ -38,7 +40,23 @@ impl Server {
         DirBuilder::new().recursive(true).mode(0o700).create(dir.join("instances"))?;
         let dir = dir.canonicalize()?;
         let log = dir.with_extension(LOG);
-        Ok(Server { program: program.to_owned(), dir, log, running: None })
+        Ok(Server { program: program.to_owned(), dir, log, variables: Vec::new(), running: None })
+    }
+
+    /// From its next start on it is started with these, too.
+    pub fn set(&mut self, variables: impl IntoIterator<Item = (&'static str, OsString)>) {
+        self.variables.extend(variables);
+    }
+
+    /// What it logged so far, in bytes.
+    pub fn logged(&self) -> u64 {
+        std::fs::metadata(&self.log).map_or(0, |meta| meta.len())
+    }
+
+    /// Whether it logged this since then.
+    pub fn logged_since(&self, from: u64, text: &str) -> bool {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(log.get(from as usize..).unwrap_or_default()).contains(text)
     }
 
     /// The data directory.
@@ -68,6 +86,7 @@ impl Server {
             .env("TENURE_POOL_READY", "1")
             .env("TENURE_GRACE_MS", "500")
             .env("TENURE_LOG", "info")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -10,6 +10,7 @@ use crate::process;
 use anyhow::Context as _;
 use rustix::process::Signal;
 use std::io::Read;
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -20,30 +21,53 @@ const ATTACH_PATIENCE: Duration = Duration::from_secs(5);
 const DETACH_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a sync of the log is held, so that the kill comes before it on a busy host, too.
 const SYNC_HELD: &str = "150ms";
+/// The calls that make a file durable.
+const SYNCS: &str = "fsync,fdatasync,sync_file_range";
 /// What the name of the database's log ends in.
 const LOG: &[u8] = b"db-wal";
 
 /// What is waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     /// A named point.
     Point(Point),
     /// The nth time that the database's log was written and is about to be synced.
     Unsynced(u64),
+    /// The first of the syncs of these files that fail.
+    Failing {
+        /// Whose.
+        files: Vec<PathBuf>,
+        /// From the how manieth on.
+        first: u64,
+        /// How many.
+        count: u64,
+        /// With which error.
+        error: &'static str,
+    },
 }
 
 impl Wanted {
     fn options(&self) -> Vec<String> {
+        // Without the content of anything, and without columns: a line is looked at while it is written.
+        let words = ["-f", "-y", "-s", "0", "-a", "1", "-e", "signal=none", "-e"].map(str::to_owned);
+        if let Wanted::Failing { files, first, count, error } = self {
+            let last = first + count - 1;
+            let rest = [
+                format!("trace={SYNCS}"),
+                "-e".to_owned(),
+                format!("inject={SYNCS}:error={error}:when={first}..{last}"),
+            ];
+            let files = files.iter().flat_map(|file| ["-P".to_owned(), file.display().to_string()]);
+            return words.into_iter().chain(rest).chain(files).collect();
+        }
         let (calls, held, delay) = match self {
             Wanted::Point(point) => (point.call, point.call, point.delay()),
-            Wanted::Unsynced(_) => ("pwrite64,fsync,fdatasync", "fsync,fdatasync", SYNC_HELD),
+            Wanted::Unsynced(_) | Wanted::Failing { .. } => ("pwrite64,fsync,fdatasync", "fsync,fdatasync", SYNC_HELD),
         };
         let side = match self {
             Wanted::Point(Point { side: Side::After, .. }) => "exit",
-            Wanted::Point(Point { side: Side::Before, .. }) | Wanted::Unsynced(_) => "enter",
+            Wanted::Point(Point { side: Side::Before, .. }) | Wanted::Unsynced(_) | Wanted::Failing { .. } => "enter",
         };
-        // Without the content of anything, and without columns: a line is looked at while it is written.
-        let words = ["-f", "-y", "-s", "0", "-a", "1", "-e", "signal=none", "-e"].map(str::to_owned);
         let rest = [format!("trace={calls}"), "-e".to_owned(), format!("inject={held}:delay_{side}={delay}")];
         words.into_iter().chain(rest).collect()
     }
@@ -70,7 +94,7 @@ impl Tracer {
         let output = child.stderr.take().context("no output")?;
         let ((tell_attached, attached), (tell, reached)) = (channel(), channel());
         let (tell_end, held_to_the_end) = channel();
-        let reader = Reader { wanted: *wanted, seen: Vec::new(), count: 0, written: false };
+        let reader = Reader { wanted: wanted.clone(), seen: Vec::new(), count: 0, written: false };
         std::thread::spawn(move || {
             let held = reader.run(output, &tell_attached, &tell);
             // Few want to know.
@@ -145,27 +169,33 @@ impl Reader {
     }
 
     fn nth(&self) -> u64 {
-        match self.wanted {
+        match &self.wanted {
             Wanted::Point(point) => point.nth,
-            Wanted::Unsynced(nth) => nth,
+            Wanted::Unsynced(nth) => *nth,
+            Wanted::Failing { .. } => 1,
         }
     }
 
     /// Takes what is understood next; whether there was anything.
     fn next(&mut self) -> bool {
-        match self.wanted {
+        match &self.wanted {
             Wanted::Point(point) => {
                 let mark = match point.side {
                     Side::Before => format!("{}(", point.call).into_bytes(),
                     Side::After => b") = ".to_vec(),
                 };
-                let Some(at) = find(&self.seen, &mark) else { return false };
-                self.seen.drain(..at + mark.len());
-                self.count += 1;
-                true
+                self.next_of(&mark)
             }
+            Wanted::Failing { .. } => self.next_of(b"(INJECTED)"),
             Wanted::Unsynced(_) => self.next_of_log(),
         }
+    }
+
+    fn next_of(&mut self, mark: &[u8]) -> bool {
+        let Some(at) = find(&self.seen, mark) else { return false };
+        self.seen.drain(..at + mark.len());
+        self.count += 1;
+        true
     }
 
     /// A write or a sync and, in angle brackets, what it is done to.

@@ -1,6 +1,7 @@
 //! The host's clocks, for the engine.
 
 use rustix::time::{ClockId, clock_gettime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tenure_engine::HostClock;
 
 /// Reads the kernel's clocks.
@@ -22,15 +23,12 @@ impl HostClock for KernelClock {
     }
 
     fn boot_ms(&self) -> u64 {
-        u64::try_from(read_ms(ClockId::Boottime)).unwrap_or(0)
+        let now = clock_gettime(ClockId::Boottime);
+        u64::try_from(now.tv_sec * 1000 + now.tv_nsec / 1_000_000).unwrap_or(0)
     }
 
     fn wall_ms(&self) -> i64 {
-        read_ms(ClockId::Realtime)
+        let ms = |apart: Duration| i64::try_from(apart.as_millis()).unwrap_or(i64::MAX);
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or_else(|before| -ms(before.duration()), ms)
     }
-}
-
-fn read_ms(clock: ClockId) -> i64 {
-    let now = clock_gettime(clock);
-    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
 }
