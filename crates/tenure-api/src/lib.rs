@@ -16,6 +16,7 @@ mod asked;
 mod audit;
 pub mod auth;
 mod body;
+mod cleanup;
 mod door;
 mod environment;
 mod exec;

@@ -4,7 +4,7 @@ use crate::asked::{Answered, Asked, Shared};
 use crate::pass::pass;
 use crate::problem::Problem;
 use crate::{
-    access, audit, auth, environment, exec, file, key, lease, previews, service, session, template, terminal,
+    access, audit, auth, cleanup, environment, exec, file, key, lease, previews, service, session, template, terminal,
     ticket_route, watch,
 };
 use axum::Router;
@@ -94,6 +94,8 @@ pub const fn route(operation: Operation) -> Route {
         AuditVerify => (Post, "/v1/audit/verify"),
         AccessAuthorize => (Post, "/v1/access/authorize"),
         AccessDeny => (Post, "/v1/access/deny"),
+        CleanupCheck => (Get, "/v1/admin/check/{id}"),
+        CleanupSweep => (Post, "/v1/admin/sweep"),
         MetricsGet => (Get, "/metrics"),
         HealthGet => (Get, "/healthz"),
         ReadyGet => (Get, "/readyz"),
@@ -157,6 +159,8 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         AuditVerify => at(operation, audit::verify),
         AccessAuthorize => at(operation, access::authorize),
         AccessDeny => at(operation, access::deny),
+        CleanupCheck => at(operation, cleanup::check),
+        CleanupSweep => at(operation, cleanup::sweep),
         MetricsGet => at(operation, service::metrics),
         HealthGet => open(operation, service::health),
         ReadyGet => open(operation, service::ready),

@@ -325,6 +325,8 @@ impl Engine {
         allow_unenforced: bool,
     ) -> Result<Arc<dyn Environment>, Fault> {
         let spec = self.spec(session, base, allow_unenforced).map_err(|error| init_fault("spec", error.to_string()))?;
+        // Before there is anything: so that nobody takes it for an environment of nobody.
+        live.expect_environment(spec.id.as_str());
         let timeout = Duration::from_millis(self.settings().init_timeout_ms);
         let begun = std::time::Instant::now();
         let made = tokio::select! {

@@ -14,7 +14,7 @@ use tenure_session::{
 };
 use tenure_store::{EndGuard, ExecLedgerState, ExecOutcome, SessionEnd, StreamTotal};
 
-/// How often taking an environment down is tried again before the next start is left to do it.
+/// How often taking an environment down is tried again before a sweep or the next start is left to do it.
 const DESTROY_TRIES: u32 = 5;
 
 /// How long whoever follows a program may take to write down its end, once its environment is gone.
@@ -54,7 +54,8 @@ impl Engine {
         tokio::spawn(async move { engine.tear_down(&session, &live).await });
     }
 
-    async fn tear_down(&self, session: &Session, live: &Arc<Live>) {
+    /// Whether that came to its end; where it did not, the session is among the leftovers.
+    async fn tear_down(&self, session: &Session, live: &Arc<Live>) -> bool {
         // Whoever is freezing, thawing or making the environment finishes first; their own work is over by the end.
         let _turn = live.turn.lock().await;
         let gone = match live.take_environment() {
@@ -64,8 +65,12 @@ impl Engine {
             }
             None => self.discard_of(session).await,
         };
-        self.tear_down_record(session, gone).await;
+        let done = self.tear_down_record(session, gone).await && gone;
+        if !done {
+            self.live().leave(&session.id);
+        }
         self.live().forget(&session.id, live);
+        done
     }
 
     /// Ends whatever there is of an environment that nobody here has a handle of. Whether nothing is left.
@@ -84,13 +89,13 @@ impl Engine {
         }
     }
 
-    /// A start found a session that has ended, and of whose environment something was still written down.
-    pub(crate) async fn tear_down_found(&self, session: &Session) {
-        self.tear_down(session, &Arc::new(Live::of_ended(session))).await;
+    /// A start or a sweep found a session that has ended, and of whose environment something was still written down. Whether nothing is left of it.
+    pub(crate) async fn tear_down_found(&self, session: &Session) -> bool {
+        self.tear_down(session, &Arc::new(Live::of_ended(session))).await
     }
 
-    /// Writes down that an ended session's programs are over, and its environment gone. What is not gone the next start looks after.
-    async fn tear_down_record(&self, session: &Session, gone: bool) {
+    /// Writes down that an ended session's programs are over, and its environment gone. What is not gone a sweep or the next start looks after.
+    async fn tear_down_record(&self, session: &Session, gone: bool) -> bool {
         let recorded = async {
             self.execs_settle(session, "the session ended").await?;
             if let Some(environment) = session.environment.as_ref().filter(|_| gone) {
@@ -100,9 +105,11 @@ impl Engine {
             }
             Ok::<(), EngineError>(())
         };
-        if let Err(error) = recorded.await {
+        let recorded = recorded.await;
+        if let Err(error) = &recorded {
             tracing::error!(session = %session.id, %error, chain = error.chain(), "what became of an environment was not recorded");
         }
+        recorded.is_ok()
     }
 
     /// Takes an environment down: SIGTERM, after the grace SIGKILL, and everything it holds of the host. Whether nothing is left.

@@ -149,6 +149,16 @@ impl Engine {
 
     /// Records that a limit has passed, unless something moved it meanwhile. The session as it is then.
     pub(crate) async fn expire(&self, session: &Session, limit: Limit, at: Timestamp) -> Result<Session, EngineError> {
+        Ok(self.expire_once(session, limit, at).await?.0)
+    }
+
+    /// As [`Engine::expire`]; and whether it was this that ended it.
+    pub(crate) async fn expire_once(
+        &self,
+        session: &Session,
+        limit: Limit,
+        at: Timestamp,
+    ) -> Result<(Session, bool), EngineError> {
         let now = self.now();
         let guard = match limit {
             Limit::MaxLifetime => EndGuard::Lifetime(at),
@@ -171,11 +181,16 @@ impl Engine {
             metadata,
         };
         let change = SessionEnd { id: session.id.clone(), end, at: now, guard, entry };
-        self.end(change).await
+        self.end_once(change).await
     }
 
     /// Ends a session, once. The session as it is then, whoever ended it.
     pub(crate) async fn end(&self, change: SessionEnd) -> Result<Session, EngineError> {
+        Ok(self.end_once(change).await?.0)
+    }
+
+    /// As [`Engine::end`]; and whether it was this that ended it.
+    pub(crate) async fn end_once(&self, change: SessionEnd) -> Result<(Session, bool), EngineError> {
         let engine = self.clone();
         // Apart: an end that is recorded is told, also where whoever asked for it has gone.
         self.apart(async move {
@@ -187,9 +202,9 @@ impl Engine {
                         engine.meters().lease_expired(state);
                     }
                     engine.on_ended(&session);
-                    Ok(session)
+                    Ok((session, true))
                 }
-                Changed::Refused(session) => Ok(session),
+                Changed::Refused(session) => Ok((session, false)),
                 Changed::Missing => Err(EngineError::Internal(format!("{id} vanished"))),
             }
         })

@@ -2,8 +2,8 @@
 
 use crate::fence::Fence;
 use crate::lease::Seen;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_environment::Environment;
 use tenure_session::{Presence, Session, SessionId, Timestamp, activity_lag_ms};
@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Default)]
 pub(crate) struct LiveTable {
     sessions: Mutex<HashMap<SessionId, Arc<Live>>>,
+    /// Ended sessions whose environment was not taken down, or of which that could not be recorded. A start finds them in the store.
+    leftovers: Mutex<HashSet<SessionId>>,
 }
 
 /// What is known of one session.
@@ -35,6 +37,8 @@ pub(crate) struct Live {
 }
 
 struct Work {
+    /// Its environment's name, from before it is made.
+    environment_id: Option<String>,
     environment: Option<Arc<dyn Environment>>,
     in_progress: u32,
     execs: u32,
@@ -79,6 +83,26 @@ impl LiveTable {
         }
     }
 
+    /// An ended session was not tidied up.
+    pub fn leave(&self, id: &SessionId) {
+        self.lock_leftovers().insert(id.clone());
+    }
+
+    /// The ended sessions that were not tidied up: for whoever does that now, and nobody else.
+    pub fn take_leftovers(&self) -> HashSet<SessionId> {
+        std::mem::take(&mut self.lock_leftovers())
+    }
+
+    /// The environments of all that lives or is being taken down, those that are being made included.
+    pub fn environments(&self) -> HashSet<String> {
+        let sessions: Vec<Arc<Live>> = self.lock().values().cloned().collect();
+        sessions.iter().filter_map(|live| live.lock().environment_id.clone()).collect()
+    }
+
+    fn lock_leftovers(&self) -> MutexGuard<'_, HashSet<SessionId>> {
+        self.leftovers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.lock().len()
@@ -101,6 +125,7 @@ impl Live {
             ended.cancel();
         }
         let work = Work {
+            environment_id: session.environment.as_ref().map(|environment| environment.id.to_string()),
             environment: None,
             in_progress: 0,
             execs: 0,
@@ -149,6 +174,11 @@ impl Live {
     /// Gives it its environment's handle.
     pub fn set_environment(&self, environment: Arc<dyn Environment>) {
         self.lock().environment = Some(environment);
+    }
+
+    /// An environment of this name is about to be made for it.
+    pub fn expect_environment(&self, id: &str) {
+        self.lock().environment_id = Some(id.to_owned());
     }
 
     /// Takes its environment's handle: whoever has it ends the environment.

@@ -243,7 +243,9 @@ impl Engine {
             Ok(Some(Adopted::Alive(environment) | Adopted::Frozen(environment))) => {
                 self.adopted(session, environment).await
             }
-            Ok(Some(Adopted::Survived { evidence, .. } | Adopted::Lost { evidence })) => self.environment_lost(session, record, evidence).await,
+            Ok(Some(Adopted::Survived { evidence, .. } | Adopted::Lost { evidence })) => {
+                self.environment_lost(session, record, evidence).await
+            }
             Ok(Some(Adopted::Ended(end))) => {
                 self.environment_lost(session, record, format!("its first process had ended: {end:?}")).await
             }

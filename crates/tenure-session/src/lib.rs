@@ -14,6 +14,7 @@
 
 mod admission;
 mod caller;
+mod cleanup;
 mod ending;
 mod explain;
 mod failure;
@@ -33,6 +34,7 @@ mod verdict;
 
 pub use admission::{Admission, Attempt, ExecOverLimit, Refusal, admit, admit_exec, found};
 pub use caller::{Access, Caller, Denied, Role, access, may, may_without_session};
+pub use cleanup::{CleanupCheck, cleanup_check};
 pub use ending::{Ending, NoSuchEnd, end};
 pub use explain::{Cause, Evidence, Explanation, explain};
 pub use failure::{

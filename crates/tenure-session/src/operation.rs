@@ -223,6 +223,10 @@ operations! {
     AccessAuthorize = "access_authorize": Admin, NoSession, quiet, Open, NotApplicable;
     /// Records that access was denied by hand.
     AccessDeny = "access_deny": Admin, NoSession, quiet, Open, NotApplicable;
+    /// Says whether a sweep would clean a session up, and changes nothing.
+    CleanupCheck = "cleanup_check": Admin, Any, quiet, Open, Read;
+    /// Ends every session whose time has come, and takes down what is left of environments.
+    CleanupSweep = "cleanup_sweep": Admin, NoSession, quiet, Open, NotApplicable;
     /// Reads the service's metrics.
     MetricsGet = "metrics_get": Admin, NoSession, quiet, Open, NotApplicable;
     /// Says whether the service runs.
@@ -278,7 +282,8 @@ impl Operation {
             | FileWrite | FileDelete | PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | PreviewProxy
             | TicketCreate | EnvironmentGet | EnvironmentCreate | KeyCreate | KeyList | KeyRevoke | KeyRotate
             | TemplateCreate | TemplateList | TemplateGet | TemplateDelete | AuditList | AuditVerify
-            | AccessAuthorize | AccessDeny | MetricsGet | HealthGet | ReadyGet | OpenapiGet => Effect::Nothing,
+            | AccessAuthorize | AccessDeny | CleanupCheck | CleanupSweep | MetricsGet | HealthGet | ReadyGet
+            | OpenapiGet => Effect::Nothing,
         }
     }
 }

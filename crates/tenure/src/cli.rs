@@ -1,8 +1,8 @@
 //! The command line: every command and what all of them take.
 
 use crate::command::contract::{
-    self, EnvironmentAccess, ExecutionEnvironment, FailureClassification, SessionIdentity, SessionLifecycle,
-    SessionStatus,
+    self, CleanupTtl, EnvironmentAccess, ExecutionEnvironment, FailureClassification, SessionIdentity,
+    SessionLifecycle, SessionStatus,
 };
 use crate::command::{
     attach, audit, completions, config, exec, execs, file, key, preview, run, serve, session, template,
@@ -111,6 +111,9 @@ pub enum Command {
     /// Contract: how bad a failure is, and what helps
     #[command(subcommand)]
     FailureClassification(FailureClassification),
+    /// Contract: whether a session is to be cleaned up, and cleaning up
+    #[command(subcommand)]
+    CleanupTtl(CleanupTtl),
 }
 
 impl Cli {
@@ -131,7 +134,8 @@ impl Command {
             | Command::ExecutionEnvironment(_)
             | Command::EnvironmentAccess(_)
             | Command::SessionStatus(_)
-            | Command::FailureClassification(_) => true,
+            | Command::FailureClassification(_)
+            | Command::CleanupTtl(_) => true,
             Command::Serve(_)
             | Command::Run(_)
             | Command::Session(_)

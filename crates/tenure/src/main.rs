@@ -104,6 +104,7 @@ fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Failure> {
         Command::ExecutionEnvironment(command) => wait(contract::execution_environment(client, &command)),
         Command::EnvironmentAccess(command) => wait(contract::environment_access(client, &command)),
         Command::SessionStatus(command) => wait(contract::session_status(client, &command)),
+        Command::CleanupTtl(command) => wait(contract::cleanup_ttl(client, &command)),
     }
 }
 

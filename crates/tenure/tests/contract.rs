@@ -70,6 +70,7 @@ fn missing_parts_are_named_without_a_server() {
         &["execution-environment", "status"],
         &["execution-environment", "destroy"],
         &["environment-access", "authorize", "--user-id", "alice"],
+        &["cleanup-ttl", "check"],
     ] {
         check(words, 3, "VALIDATION", (&["session_id"], &[]));
     }
@@ -91,7 +92,9 @@ fn the_binary_answers_to_the_names_of_contracts() {
     let identity = called("session-identity", &["validate", "--user-id", "alice", "--session-id", ID]);
     assert_eq!(identity.json()["user_id"], "alice", "{identity}");
     assert_eq!(called("failure-classification", &["classify", "--type", "infra"]).json()["severity"], "critical");
-    for name in ["session-lifecycle", "execution-environment", "environment-access", "session-status", "audit"] {
+    let contracts =
+        ["session-lifecycle", "execution-environment", "environment-access", "session-status", "cleanup-ttl", "audit"];
+    for name in contracts {
         let refused = called(name, &["--no-such-flag"]);
         assert_eq!((refused.code, refused.json_error()["code"].as_str()), (2, Some("USAGE")), "{refused}");
     }

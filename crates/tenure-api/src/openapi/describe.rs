@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, SchemaFormat};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 
 /// The groups that operations are shown in.
-pub(crate) const TAGS: [(&str, &str); 11] = [
+pub(crate) const TAGS: [(&str, &str); 12] = [
     ("sessions", "What a session is, from its beginning to its end."),
     ("execs", "Programs that are run in a session."),
     ("terminals", "Programs on a terminal, over WebSocket."),
@@ -21,6 +21,7 @@ pub(crate) const TAGS: [(&str, &str); 11] = [
     ("keys", "API keys, for administrators."),
     ("templates", "What sessions are made from, for administrators."),
     ("audit", "What happened, for administrators."),
+    ("cleanup", "What is to go and does not go by itself, for administrators."),
     ("service", "The service itself."),
 ];
 
@@ -183,6 +184,17 @@ pub(crate) fn describe(operation: Operation, schemas: &mut Schemas) -> Descripti
         KeyCreate | KeyList | KeyRevoke | KeyRotate => key(operation, schemas),
         TemplateCreate | TemplateList | TemplateGet | TemplateDelete => template(operation, schemas),
         AuditList | AuditVerify | AccessAuthorize | AccessDeny => audit(operation, schemas),
+        CleanupCheck => Description::new(
+            "cleanup",
+            one::<wire::cleanup::CheckBody<'static>>(200, "What a sweep would do with it.", schemas),
+        )
+        .query([Parameter::include_deleted()]),
+        CleanupSweep => Description::new("cleanup", one::<wire::cleanup::SweptBody>(200, "What was done.", schemas))
+            .about(
+                "Ends every session whose time has come, and takes down what is left of environments: of sessions that \
+                 have ended, and of nobody. Audited, unless it is only tried.",
+            )
+            .query([Parameter::query("dry_run", Kind::Flag, "Whether it is only tried: nothing is changed then.")]),
         MetricsGet => {
             Description::new("service", answer(200, "OpenMetrics text.", "application/openmetrics-text", text()))
         }

@@ -106,6 +106,8 @@ fn special(operation: Operation) -> &'static [u16] {
         | LeaseRelease | ExecList | ExecGet | ExecOutput | ExecStdin | ExecKill | FileRead | FileStat | DirList
         | FileWatch | PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | EnvironmentGet
         | EnvironmentDelete | KeyCreate | KeyList | KeyRevoke | KeyRotate | TemplateList | TemplateGet | AuditList
-        | AuditVerify | AccessDeny | MetricsGet | HealthGet | ReadyGet | OpenapiGet => &[],
+        | AuditVerify | AccessDeny | CleanupCheck | CleanupSweep | MetricsGet | HealthGet | ReadyGet | OpenapiGet => {
+            &[]
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod cleanup;
 pub mod environment;
 pub mod exec;
 pub mod explanation;

@@ -274,6 +274,7 @@ fn rows() -> Vec<Row> {
     rows.push(admin(EnvironmentGet, ("GET", environment), none(), ["200"; 4]));
     rows.push(admin(EnvironmentCreate, ("POST", environment), none(), ["409 ENVIRONMENT_EXISTS"; 4]));
     rows.push(admin(EnvironmentDelete, ("DELETE", environment), none(), ["200"; 4]));
+    rows.push(Row { admin_only: true, ..read(CleanupCheck, "/v1/admin/check/{id}") });
     rows
 }
 
@@ -362,6 +363,7 @@ fn services() -> Vec<(Operation, &'static str, &'static str, Value, [&'static st
             [denied, denied, nobody],
         ),
         (AccessDeny, "POST", "/v1/access/deny", json!({ "reason": "why" }), [denied, denied, nobody]),
+        (CleanupSweep, "POST", "/v1/admin/sweep?dry_run=true", none.clone(), [denied, "200", nobody]),
         (MetricsGet, "GET", "/metrics", none.clone(), [denied, "200", nobody]),
         (HealthGet, "GET", "/healthz", none.clone(), ["200"; 3]),
         (ReadyGet, "GET", "/readyz", none.clone(), ["200"; 3]),

@@ -93,6 +93,8 @@ pub async fn attempt(world: &World, call: &Call, operation: Operation, id: &str)
             Err(EngineError::Denied) if call.caller.role == Role::Admin => Ok(()),
             other => other,
         },
+        Operation::CleanupCheck => engine.cleanup_check(call, id).await.map(drop),
+        Operation::CleanupSweep => engine.cleanup_sweep(call, Sweep::Dry).await.map(drop),
         Operation::MetricsGet => engine.metrics_text(call).await.map(drop),
         // The door answers these by itself.
         Operation::HealthGet | Operation::ReadyGet | Operation::OpenapiGet => Ok(()),

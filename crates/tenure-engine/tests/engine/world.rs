@@ -75,6 +75,8 @@ pub struct TestDriver {
     pub fake: FakeDriver,
     held: watch::Sender<bool>,
     creations: AtomicU64,
+    /// Nothing can be taken down.
+    stuck: Arc<AtomicBool>,
     /// Which service it works for, counted from the first.
     service: Arc<AtomicU64>,
 }
@@ -84,6 +86,7 @@ struct Heard {
     environment: Arc<dyn Environment>,
     by: u64,
     service: Arc<AtomicU64>,
+    stuck: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -123,6 +126,9 @@ impl Environment for Heard {
         end
     }
     async fn destroy(&self, grace: Duration) -> Result<EnvironmentEnd, EnvironmentError> {
+        if self.stuck.load(Ordering::SeqCst) {
+            return Err(EnvironmentError::Unavailable("it is stuck".to_owned()));
+        }
         self.environment.destroy(grace).await
     }
 }
@@ -133,9 +139,14 @@ impl TestDriver {
         self.held.send_replace(held);
     }
 
+    /// Nothing can be taken down from now on, or everything again.
+    pub fn stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Ordering::SeqCst);
+    }
+
     fn heard(&self, environment: Arc<dyn Environment>) -> Arc<dyn Environment> {
         let by = self.service.load(Ordering::SeqCst);
-        Arc::new(Heard { environment, by, service: self.service.clone() })
+        Arc::new(Heard { environment, by, service: self.service.clone(), stuck: self.stuck.clone() })
     }
 
     /// How many creations were begun.
@@ -172,6 +183,9 @@ impl Driver for TestDriver {
         self.fake.known().await
     }
     async fn discard(&self, id: &EnvironmentId) -> Result<(), EnvironmentError> {
+        if self.stuck.load(Ordering::SeqCst) {
+            return Err(EnvironmentError::Unavailable("it is stuck".to_owned()));
+        }
         self.fake.discard(id).await
     }
 }
@@ -244,8 +258,13 @@ impl World {
         let mut settings = Settings::new(dir.path().to_owned());
         settings.grace_ms = 100;
         set(&mut settings);
-        let driver =
-            TestDriver { fake, held: watch::Sender::new(false), creations: AtomicU64::new(0), service: Arc::default() };
+        let driver = TestDriver {
+            fake,
+            held: watch::Sender::new(false),
+            creations: AtomicU64::new(0),
+            stuck: Arc::default(),
+            service: Arc::default(),
+        };
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         let (driver, bases, clock) = (Arc::new(driver), Arc::new(TestBases::default()), Clock::new());
         let engine = begin(&store, &driver, &bases, &clock, &settings).await;

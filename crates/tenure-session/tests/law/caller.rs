@@ -11,8 +11,13 @@ trials![
 ];
 
 /// What takes an administrator, of all that is about one session.
-const ADMINS_ONLY: [Operation; 4] =
-    [Operation::SessionExtend, Operation::EnvironmentGet, Operation::EnvironmentCreate, Operation::EnvironmentDelete];
+const ADMINS_ONLY: [Operation; 5] = [
+    Operation::SessionExtend,
+    Operation::EnvironmentGet,
+    Operation::EnvironmentCreate,
+    Operation::EnvironmentDelete,
+    Operation::CleanupCheck,
+];
 
 fn about_a_session() -> impl Iterator<Item = Operation> {
     Operation::ALL.iter().copied().filter(|operation| operation.row().states != States::NoSession)

@@ -32,6 +32,7 @@ pub struct Law {
     pub resolve: fn(&LimitRequest, &LimitRequest, &LimitPolicy) -> Result<SessionLimits, Vec<InvalidField>>,
     pub status: fn(&Session, &Presence, Timestamp) -> Status,
     pub explain: fn(&Session, &Presence, Timestamp) -> Explanation,
+    pub cleanup_check: fn(&Session, &Presence, Timestamp) -> CleanupCheck,
     pub classify: fn(FailureType, &FailureContext) -> Failure,
 }
 
@@ -61,5 +62,6 @@ pub const RIGHT: Law = Law {
     resolve: right::resolve,
     status: right::status,
     explain: right::explain,
+    cleanup_check: right::cleanup_check,
     classify: right::classify,
 };

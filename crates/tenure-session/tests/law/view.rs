@@ -13,6 +13,7 @@ trials![
     a_failure_is_shown_in_the_words_for_its_user,
     an_explanation_of_the_living_names_what_ends_it_first_and_all_that_can,
     an_explanation_of_the_ended_names_the_recorded_reason_and_its_evidence,
+    a_check_says_what_a_sweep_would_do_and_what_it_is_for,
     an_explanation_never_holds_the_token_or_the_variables,
 ];
 
@@ -138,4 +139,28 @@ fn an_explanation_never_holds_the_token_or_the_variables(law: &Law) {
     let written = serde_json::to_string(&(law.explain)(&held, &NOTHING, at(1))).unwrap();
     assert!(!written.contains("918273645") && !written.contains("s3cr3t"), "{written}");
     assert!(written.contains("lease_expires_at"), "{written}");
+}
+
+/// CL-1, TM-6: overdue before it is recorded, then left over until its environment is gone.
+fn a_check_says_what_a_sweep_would_do_and_what_it_is_for(law: &Law) {
+    use EnvironmentState as E;
+    let check = |session: &Session, presence, now| (law.cleanup_check)(session, presence, at(now));
+    let living = check(&session(Ready), &NOTHING, 1);
+    assert_eq!(living, CleanupCheck { should_cleanup: false, reason: None, ttl_remaining_seconds: 9 });
+    assert_eq!(check(&session(Ready), &WORKING, 0).ttl_remaining_seconds, 100);
+    for now in [IDLE, IDLE + 1] {
+        let reason = Some(TerminationReason::IdleTimeout);
+        let overdue = CleanupCheck { should_cleanup: true, reason, ttl_remaining_seconds: 0 };
+        assert_eq!(check(&session(Running), &NOTHING, now), overdue);
+        assert_eq!(check(&session(Running), &WORKING, now).reason, None);
+        assert!(check(&with_environment(session(Running), E::None), &NOTHING, now).should_cleanup, "not recorded yet");
+    }
+    for state in [Terminated, Failed] {
+        for known in [E::None, E::Provisioning, E::Ready, E::Frozen, E::Recovering, E::Lost, E::Gone] {
+            let ended = check(&with_environment(session(state), known), &NOTHING, 6_000);
+            assert_eq!(ended.should_cleanup, !matches!(known, E::None | E::Gone), "{known:?}");
+            let expected = session(state).end.map(|end| end.reason);
+            assert_eq!((ended.reason, ended.ttl_remaining_seconds), (expected, 0), "{state}, {known:?}");
+        }
+    }
 }

@@ -81,6 +81,11 @@ impl Client {
         self.json(if body.is_null() { request } else { request.json(body) }).await
     }
 
+    /// Does what the path and the query say.
+    pub async fn post_to(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+        self.json(self.request(Method::POST, path, query)?).await
+    }
+
     /// Removes something.
     pub async fn delete(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
         self.json(self.request(Method::DELETE, path, query)?).await

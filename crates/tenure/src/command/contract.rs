@@ -19,6 +19,7 @@ pub const NAMES: &[&str] = &[
     "environment-access",
     "session-status",
     "failure-classification",
+    "cleanup-ttl",
     "audit",
 ];
 
@@ -117,6 +118,19 @@ pub enum FailureClassification {
         /// What is known of it: an object, with a cause where there is one
         #[arg(long, value_name = "JSON")]
         context: Option<String>,
+    },
+}
+
+/// `cleanup-ttl`.
+#[derive(Debug, clap::Subcommand)]
+pub enum CleanupTtl {
+    /// Say whether a sweep would clean a session up, why, and how long it has; changes nothing
+    Check(OfSession),
+    /// End every session whose time has come, and take down what is left of environments
+    Sweep {
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -294,5 +308,24 @@ pub async fn session_status(
     let SessionStatus::Get(session) = command;
     let id = session.id()?;
     SHOW.raw(&client()?.get(&["sessions", id, "status"], &[]).await?)?;
+    Ok(0)
+}
+
+/// `cleanup-ttl`.
+pub async fn cleanup_ttl(
+    client: impl FnOnce() -> Result<Client, Failure>,
+    command: &CleanupTtl,
+) -> Result<u8, Failure> {
+    let answer = match command {
+        CleanupTtl::Check(session) => {
+            let id = session.id()?;
+            client()?.get(&["admin", "check", id], &[("include_deleted", "true")]).await?
+        }
+        CleanupTtl::Sweep { dry_run } => {
+            let dry_run = if *dry_run { "true" } else { "false" };
+            client()?.post_to(&["admin", "sweep"], &[("dry_run", dry_run)]).await?
+        }
+    };
+    SHOW.raw(&answer)?;
     Ok(0)
 }

@@ -249,6 +249,22 @@ pub const LAWS: &[Law] = &[
         ..RIGHT
     },
     Law {
+        wrong: "a check sees only what is recorded",
+        cleanup_check: |s, p, now| match s.end {
+            Some(_) => right::cleanup_check(s, p, now),
+            None => CleanupCheck { should_cleanup: false, ..right::cleanup_check(s, p, now) },
+        },
+        ..RIGHT
+    },
+    Law {
+        wrong: "what has ended needs no clean-up",
+        cleanup_check: |s, p, now| {
+            let check = right::cleanup_check(s, p, now);
+            CleanupCheck { should_cleanup: check.should_cleanup && s.end.is_none(), ..check }
+        },
+        ..RIGHT
+    },
+    Law {
         wrong: "nothing helps",
         classify: |kind, context| Failure { recoverable: false, ..right::classify(kind, context) },
         ..RIGHT
