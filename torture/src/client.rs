@@ -19,6 +19,8 @@ pub struct Weather {
     pub keeper: AtomicBool,
     /// The host fails: what cannot be made durable is refused.
     pub trouble: AtomicBool,
+    /// The disk is full: what programs print may be cut, where that is said.
+    pub full: AtomicBool,
     /// The round is over.
     pub over: AtomicBool,
 }
@@ -219,6 +221,16 @@ impl Client {
         for session in self.sessions.iter_mut().filter(|session| session.end.is_none()) {
             session.reasons.insert("killed");
         }
+    }
+
+    /// The disk was full: what runs may have printed what nobody could keep.
+    pub fn disk_was_full(&mut self) {
+        self.sessions.iter_mut().filter(|session| session.end.is_none()).for_each(|session| session.cut = true);
+    }
+
+    /// Whether output of this session may be cut.
+    pub(crate) fn may_be_cut(&self, index: usize) -> bool {
+        self.sessions[index].cut || self.weather.full.load(Ordering::Relaxed)
     }
 
     /// Sessions that live, for all that is known.

@@ -17,8 +17,9 @@ pub struct Disk {
 impl Disk {
     /// Makes one below this directory. Refused where others would see the mount.
     pub fn make(dir: &Path) -> anyhow::Result<Disk> {
-        let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt"));
-        ensure!(namespace("self")? != namespace("1")?, "needs a mount namespace of its own");
+        let namespace = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/mnt"));
+        let alone = namespace(std::process::id())? != namespace(std::os::unix::process::parent_id())?;
+        ensure!(alone, "needs a mount namespace of its own, apart from that of whoever starts it");
         let (image, mounted) = (dir.join("disk.img"), dir.join("disk"));
         File::create(&image)?.set_len(SIZE)?;
         std::fs::create_dir_all(&mounted)?;

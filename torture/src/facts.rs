@@ -165,6 +165,8 @@ pub struct Session {
     pub terminal: Option<Typed>,
     /// Terminals that may have been opened without an answer.
     pub terminals_perhaps: usize,
+    /// Whether the disk was full while it lived, so that output may be cut.
+    pub cut: bool,
     /// How often it was looked at since it ended.
     pub looks: u32,
 }
@@ -188,6 +190,7 @@ impl Session {
             expires_at: None,
             terminal: None,
             terminals_perhaps: 0,
+            cut: false,
             looks: 0,
         }
     }

@@ -148,6 +148,7 @@ impl Run {
     fn compare(&mut self, address: SocketAddr, key: &str, depth: Depth) -> anyhow::Result<()> {
         self.weather.over.store(false, Ordering::Relaxed);
         self.weather.trouble.store(false, Ordering::Relaxed);
+        self.weather.full.store(false, Ordering::Relaxed);
         let round = self.round;
         std::thread::scope(|scope| {
             for client in &mut self.clients {
@@ -219,6 +220,9 @@ impl Run {
         }
         if matches!(kill, Kill::WithAgents(..)) {
             self.clients.iter_mut().for_each(Client::agents_were_killed);
+        }
+        if matches!(kill, Kill::Full(..)) {
+            self.clients.iter_mut().for_each(Client::disk_was_full);
         }
         kind
     }

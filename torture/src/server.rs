@@ -118,6 +118,18 @@ impl Server {
         }
     }
 
+    /// Starts it where it cannot do everything, and kills it: it serves, or it ends by itself and says why.
+    pub fn starts_or_says(&mut self) -> anyhow::Result<()> {
+        self.spawn()?;
+        let ready = self.wait_ready();
+        let running = self.running.as_mut().context("not started")?;
+        if let (Err(error), None) = (ready, running.child.try_wait()?) {
+            self.kill()?;
+            return Err(error);
+        }
+        self.kill()
+    }
+
     /// The administrator's key.
     pub fn admin_key(&self) -> anyhow::Result<String> {
         let path = self.dir.join("admin.key");

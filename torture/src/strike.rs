@@ -63,7 +63,10 @@ impl Strike<'_> {
             }
         }
         self.server.kill()?;
-        if let (Kill::Full(..), Some(disk)) = (kill, self.faults.disk()) {
+        if let (Kill::Full(_, _, released), Some(disk)) = (kill, self.faults.disk()) {
+            if !released {
+                self.server.starts_or_says()?;
+            }
             disk.release()?;
         }
         Ok(kind)
@@ -89,6 +92,7 @@ impl Strike<'_> {
     fn full(&mut self, after: Duration, left: u64, released: bool) -> anyhow::Result<()> {
         let Some(disk) = self.faults.disk() else { return Ok(()) };
         std::thread::sleep(BEFORE_FULL);
+        self.weather.full.store(true, Ordering::Relaxed);
         self.weather.trouble.store(true, Ordering::Relaxed);
         disk.fill(left)?;
         std::thread::sleep(after);

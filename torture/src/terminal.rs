@@ -61,6 +61,7 @@ impl Client {
                     typed.for_each(|(_, certainty)| *certainty = Certainty::Yes);
                     self.acknowledged("typed and shown");
                 }
+                Ok(false) if self.may_be_cut(index) => return Ok(()),
                 // It may be frozen by nobody but this client.
                 Ok(false) => self.lost(format!("{word} was typed, and not shown: {:?}", viewer.screen)),
                 Err(unseen) => return self.unseen(index, unseen).map(|_| ()),

@@ -258,7 +258,14 @@ impl Engine {
         let permit = self.admit(call, id, Operation::ExecOutput).await?;
         let record = self.exec_find(&permit, exec).await?;
         let path = self.output_path(&record.session_id, &record.id, stream);
-        let mut file = tokio::fs::File::open(path).await.map_err(|error| output_unavailable(&error))?;
+        let mut file = match tokio::fs::File::open(path).await {
+            // What never began has printed nothing, and may have no files.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && record.outcome.is_some() => {
+                tokio::fs::File::open("/dev/null").await
+            }
+            opened => opened,
+        }
+        .map_err(|error| output_unavailable(&error))?;
         let size = file.metadata().await.map_err(|error| output_unavailable(&error))?.len();
         let offset = offset.min(size);
         file.seek(std::io::SeekFrom::Start(offset)).await.map_err(|error| output_unavailable(&error))?;

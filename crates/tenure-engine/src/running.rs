@@ -13,6 +13,7 @@ use crate::permit::Permit;
 use futures_util::future::{Either, select};
 use serde_json::json;
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -237,13 +238,21 @@ impl Engine {
         }
         self.meters().execs.inc();
         let permit = Arc::new(permit);
-        let begun = self.exec_start_inside(connect, &record, &request, tty);
+        let files = match self.output_files(&record.session_id, &record.id) {
+            Ok(files) => files,
+            // The host has no room for what it would print, and nobody was asked to start it.
+            Err(error) => {
+                let error = output_unavailable(&error);
+                return self.exec_not_started(permit, record, ExecLedgerState::Failed, error).await;
+            }
+        };
+        let begun = self.exec_start_inside(connect, &record, &request, files, tty);
         match permit.race_whole(begun).await {
             Ok(attached) => {
                 let record = ExecRecord { started_at: Some(self.now()), ..record };
                 Ok((permit.clone(), self.exec_follow(permit, slot, environment.clone(), record, attached)))
             }
-            Err(error) => self.exec_not_started(permit, record, error).await,
+            Err(error) => self.exec_not_started(permit, record, not_started(&error), error).await,
         }
     }
 
@@ -282,10 +291,9 @@ impl Engine {
         connect: impl Future<Output = Result<Client, EnvironmentError>>,
         record: &ExecRecord,
         request: &ExecRequest,
+        mut files: Vec<OwnedFd>,
         tty: Option<WindowSize>,
     ) -> Result<Attached, EngineError> {
-        let mut files =
-            self.output_files(&record.session_id, &record.id).map_err(|error| output_unavailable(&error))?;
         if tty.is_some() {
             // A terminal prints in one place; the other file stays empty.
             files.truncate(1);
@@ -316,14 +324,9 @@ impl Engine {
         &self,
         permit: Arc<Permit>,
         record: ExecRecord,
+        state: ExecLedgerState,
         error: EngineError,
     ) -> Result<(Arc<Permit>, Arc<Running>), EngineError> {
-        let state = match &error {
-            EngineError::Gone { .. } | EngineError::Unavailable { .. } | EngineError::Recovering => {
-                ExecLedgerState::Unknown
-            }
-            _ => ExecLedgerState::Failed,
-        };
         let nothing = StreamTotal::default();
         let outcome = unseen(state, self.now(), &error.to_string(), nothing, nothing);
         self.store().exec_settle(&record.id, outcome, None).await?;
@@ -484,5 +487,15 @@ impl Engine {
         drop(slot);
         tracing::debug!(session = %permit.session().id, exec = %record.id, state = ?outcome.state, "exec ended");
         running.seen.send_modify(|seen| seen.outcome = Some(outcome));
+    }
+}
+
+/// What became of a program whose agent was asked to start it, and did not say that it did.
+fn not_started(error: &EngineError) -> ExecLedgerState {
+    match error {
+        EngineError::Gone { .. } | EngineError::Unavailable { .. } | EngineError::Recovering => {
+            ExecLedgerState::Unknown
+        }
+        _ => ExecLedgerState::Failed,
     }
 }
