@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! the keeper has it?  ── no ──────────────────────────────────────────► lost: nothing of it is there
-//!   └ same boot, same process by ID and start, same generation? ── no ─► lost, with what was found
+//!   └ same boot? ── no: a reboot left its files ───────────────────────► survived, in this life or the one before
+//!                └─ no, and they are gone ─────────────────────────────► lost
+//!   └ same process by ID and start, same generation? ── no ────────────► lost, with what was found
 //!       └ frozen? ── yes ──────────────────────────────────────────────► frozen, not asked
 //!           └ agent proves key and generation? ── wrong ──────────────► lost
 //!                                              ── no answer in time ──► silent: it lives, and may answer yet
@@ -12,8 +14,9 @@
 //! The process is looked at again after its descriptor was opened, so that an ID which passed to another process is seen.
 
 use crate::environment::LinuxEnvironment;
-use crate::keeper::{Held, KeeperClient, Life};
+use crate::keeper::{Held, KeeperClient, Life, Over};
 use crate::process::{self, Identity};
+use crate::storage::Owner;
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_environment::{Adopt, Adopted, AgentError, Environment, EnvironmentError, EnvironmentId, Generation};
@@ -35,24 +38,38 @@ async fn find(keeper: &KeeperClient, id: &EnvironmentId) -> Result<Vec<Arc<Held>
     if !told.is_empty() {
         return Ok(told);
     }
+    listed(keeper, id).await
+}
+
+/// What the keeper has under this name now.
+async fn listed(keeper: &KeeperClient, id: &EnvironmentId) -> Result<Vec<Arc<Held>>, EnvironmentError> {
     let listed = keeper.list().await.map_err(|error| EnvironmentError::Unavailable(error.to_string()))?;
-    Ok(of_id(listed))
+    Ok(listed.into_iter().filter(|held| id_of(held).as_ref() == Some(id)).collect())
+}
+
+/// Which life of it this is.
+fn generation(held: &Held) -> Generation {
+    held.facts.bound.as_ref().map_or(Generation::UNBOUND, |bound| Generation(bound.generation))
 }
 
 /// Finds out what became of an environment.
 pub async fn adopt(keeper: &Arc<KeeperClient>, adopt: Adopt) -> Result<Adopted, EnvironmentError> {
     let found = find(keeper, &adopt.id).await?;
-    let generation = |held: &Held| held.facts.bound.as_ref().map_or(0, |bound| bound.generation);
-    let stored = found.iter().find(|held| generation(held) == adopt.generation.0);
-    let Some(held) = stored else {
-        return Ok(lost(match found.first() {
-            Some(other) => format!("it is there in generation {}, stored is {}", generation(other), adopt.generation),
-            None => "nothing of it is there: no process, no files, no record".to_owned(),
-        }));
+    let stored = |held: &&Arc<Held>| generation(held) == adopt.generation;
+    // One of this boot comes before the files of another, which a life that was not finished may have left.
+    let of_this_boot = found.iter().filter(stored).find(|held| held.facts.evidence.is_none());
+    let Some(held) = of_this_boot else {
+        return Ok(match found.iter().find(|held| held.facts.survived) {
+            Some(survivor) if generation(survivor) <= adopt.generation => Adopted::Survived {
+                generation: generation(survivor),
+                evidence: survivor.facts.evidence.clone().unwrap_or_default(),
+            },
+            Some(newer) => {
+                lost(format!("its files are of generation {}, stored is {}", generation(newer), adopt.generation))
+            }
+            None => nothing_lives(&found, adopt.generation),
+        });
     };
-    if let Some(evidence) = &held.facts.evidence {
-        return Ok(lost(evidence.clone()));
-    }
     if let Some(end) = held.life.borrow().end() {
         return Ok(Adopted::Ended(end));
     }
@@ -62,16 +79,61 @@ pub async fn adopt(keeper: &Arc<KeeperClient>, adopt: Adopt) -> Result<Adopted, 
     if let Some(found) = prove_process(held, &environment).await? {
         return Ok(found);
     }
+    // A crash may have come between, and earlier versions wrote none. It is found all the same for as long as this boot lasts.
+    let _ = environment.own_files();
+    forget_others(keeper, &found, &held.facts.berth.name).await;
     ask(environment, held.facts.deadline_boot_ms, &adopt).await
+}
+
+/// What it is said of that has neither a process nor files.
+fn nothing_lives(found: &[Arc<Held>], stored: Generation) -> Adopted {
+    let of_stored = found.iter().find(|held| generation(held) == stored);
+    lost(match (of_stored.and_then(|held| held.facts.evidence.clone()), found.first()) {
+        (Some(evidence), _) => evidence,
+        (None, Some(other)) => format!("it is there in generation {}, stored is {stored}", generation(other)),
+        (None, None) => "nothing of it is there: no process, no files, no record".to_owned(),
+    })
+}
+
+/// Forgets what earlier lives of it left, now that another one has their files.
+async fn forget_others(keeper: &KeeperClient, found: &[Arc<Held>], berth: &str) {
+    for other in found.iter().filter(|other| other.facts.berth.name != berth) {
+        // What stays is told again, and goes with it.
+        let _ = keeper.discard(&other.facts.berth.name).await;
+    }
+}
+
+/// The files of an environment that another life of it can be made over: none where one lives or there are no files, or only those of this generation.
+pub async fn survivor(
+    keeper: &KeeperClient,
+    id: &EnvironmentId,
+    made: Generation,
+) -> Result<Option<Over>, EnvironmentError> {
+    let found = listed(keeper, id).await?;
+    if found.iter().any(|held| held.facts.evidence.is_none()) {
+        return Ok(None);
+    }
+    let survivor = found.iter().find(|held| held.facts.survived && generation(held) < made);
+    Ok(survivor.map(|held| Over {
+        owner: Owner {
+            environment: id.to_string(),
+            generation: generation(held).0,
+            boot_id: held.facts.boot_id.clone(),
+        },
+        berth: held.facts.berth.name.clone(),
+    }))
+}
+
+/// Another life of it was made in this berth: what is told of those before goes.
+pub async fn supersede(keeper: &KeeperClient, id: &EnvironmentId, berth: &str) {
+    if let Ok(found) = listed(keeper, id).await {
+        forget_others(keeper, &found, berth).await;
+    }
 }
 
 /// Whether the process is the one that was written down; what else it is, if it is not.
 async fn prove_process(held: &Held, environment: &LinuxEnvironment) -> Result<Option<Adopted>, EnvironmentError> {
     let facts = &held.facts;
-    let boot_id = process::boot_id()?;
-    if facts.boot_id != boot_id {
-        return Ok(Some(lost(format!("the host has booted since: {} then, {boot_id} now", facts.boot_id))));
-    }
     if process::has_ended(environment.pidfd()) {
         // The keeper is about to say how.
         return Ok(Some(Adopted::Ended(environment.wait_end().await)));
@@ -127,8 +189,7 @@ fn lost(evidence: String) -> Adopted {
 
 /// Takes down whatever there is under this name.
 pub async fn discard(keeper: &KeeperClient, id: &EnvironmentId) -> Result<(), EnvironmentError> {
-    let listed = keeper.list().await.map_err(|error| EnvironmentError::Unavailable(error.to_string()))?;
-    for held in listed.iter().filter(|held| id_of(held).as_ref() == Some(id)) {
+    for held in listed(keeper, id).await? {
         let mut life = keeper.discard(&held.facts.berth.name).await?;
         let cleaned = life.wait_for(|life| matches!(life, Life::Cleaned(..)));
         match tokio::time::timeout(CLEAN_PATIENCE, cleaned).await {

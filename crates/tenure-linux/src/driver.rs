@@ -1,11 +1,11 @@
 //! The driver: environments behind Linux walls, for whoever speaks [`tenure_environment`].
 
 use crate::environment::{LinuxEnvironment, Unbound};
-use crate::keeper::{Host, KeeperClient, KeeperProcess, Order};
+use crate::keeper::{Host, KeeperClient, KeeperProcess, NO_FILES, Order, Over};
 use crate::pool::Pool;
 use crate::template::{DEFAULT_TEMPLATE, HostUsr, Template, TemplateError, Templates};
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +33,8 @@ struct Shared {
     pool: Pool,
     /// The built-in template as it was when the host was last looked at.
     built_in: Mutex<Option<(Template, Instant)>>,
+    /// What is being made again.
+    remaking: Mutex<HashSet<EnvironmentId>>,
 }
 
 impl LinuxDriver {
@@ -52,6 +54,7 @@ impl LinuxDriver {
                 dies_with_keeper,
                 pool: Pool::new(ready),
                 built_in: Mutex::default(),
+                remaking: Mutex::default(),
             }),
         })
     }
@@ -109,13 +112,13 @@ impl LinuxDriver {
         let env = variables(spec, template);
         match self.take_pooled(spec, template, limits_move).await {
             Some(unbound) => unbound.bind(spec, &ResourceLimits::default(), env).await,
-            None => self.make(spec, template).await?.bind(spec, &spec.limits, env).await,
+            None => self.make(spec, template, None).await?.bind(spec, &spec.limits, env).await,
         }
     }
 
     async fn refill(self, template: Template, name: String, reference: String) {
         let made = match pooled_spec(&template) {
-            Ok(spec) => self.make(&spec, &template).await,
+            Ok(spec) => self.make(&spec, &template, None).await,
             Err(error) => Err(error),
         };
         match made {
@@ -129,7 +132,12 @@ impl LinuxDriver {
         }
     }
 
-    async fn make(&self, spec: &EnvironmentSpec, template: &Template) -> Result<Unbound, EnvironmentError> {
+    async fn make(
+        &self,
+        spec: &EnvironmentSpec,
+        template: &Template,
+        over: Option<Over>,
+    ) -> Result<Unbound, EnvironmentError> {
         let hold = template.hold().map_err(|error| EnvironmentError::Unavailable(error.to_string()))?;
         let key = new_key().map_err(EnvironmentError::Io)?;
         let order = Order {
@@ -142,11 +150,39 @@ impl LinuxDriver {
             user: tenant(template),
             grace_ms: spec.grace_ms,
             dies_with_keeper: self.shared.dies_with_keeper,
+            over,
         };
         let created = self.shared.keeper.create(order, hold.as_fd()).await;
-        let created =
-            created.map_err(|why| EnvironmentError::Init { stage: why.stage.into_owned(), detail: why.detail })?;
+        let created = created.map_err(|why| match &*why.stage {
+            NO_FILES => EnvironmentError::Gone,
+            _ => EnvironmentError::Init { stage: why.stage.into_owned(), detail: why.detail },
+        })?;
         Ok(Unbound::new(spec.id.clone(), key, created, self.shared.keeper.clone()))
+    }
+
+    async fn remake_bound(
+        &self,
+        spec: &EnvironmentSpec,
+        template: &Template,
+    ) -> Result<LinuxEnvironment, EnvironmentError> {
+        let keeper = &self.shared.keeper;
+        let over = crate::adopt::survivor(keeper, &spec.id, spec.generation).await?.ok_or(EnvironmentError::Gone)?;
+        let unbound = self.make(spec, template, Some(over)).await?;
+        let environment = unbound.bind_again(spec, variables(spec, template)).await?;
+        crate::adopt::supersede(keeper, &spec.id, &environment.berth().name).await;
+        Ok(environment)
+    }
+
+    /// What a spec is made from, if the host enforces what it wants enforced.
+    async fn check(&self, spec: &EnvironmentSpec) -> Result<(Template, Host), EnvironmentError> {
+        spec.validate()?;
+        let template = self.template(&spec.base)?;
+        let host = self.host_found().await?;
+        let missing = host.enforced.missing();
+        if !missing.is_empty() && !spec.allow_unenforced {
+            return Err(EnvironmentError::Unenforced(missing));
+        }
+        Ok((template, host))
     }
 
     /// The template of this name, `name` or `name@version`; the built-in one is made if need be.
@@ -183,13 +219,7 @@ impl Driver for LinuxDriver {
     }
 
     async fn create(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
-        spec.validate()?;
-        let template = self.template(&spec.base)?;
-        let host = self.host_found().await?;
-        let missing = host.enforced.missing();
-        if !missing.is_empty() && !spec.allow_unenforced {
-            return Err(EnvironmentError::Unenforced(missing));
-        }
+        let (template, host) = self.check(&spec).await?;
         // In a task of its own: whoever stops waiting leaves no half-made environment behind, and no whole one that nobody knows.
         let (driver, (sender, receiver)) = (self.clone(), oneshot::channel());
         tokio::spawn(async move {
@@ -205,8 +235,19 @@ impl Driver for LinuxDriver {
     }
 
     async fn remake(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
-        spec.validate()?;
-        Err(EnvironmentError::Gone)
+        let (template, _) = self.check(&spec).await?;
+        let Some(turn) = Remaking::begin(&self.shared, &spec.id) else {
+            return Err(EnvironmentError::Unavailable("it is being made again already".into()));
+        };
+        // In a task of its own, and kept where nobody waits any more: it is found by its ID and generation.
+        let (driver, (sender, receiver)) = (self.clone(), oneshot::channel());
+        tokio::spawn(async move {
+            let made = driver.remake_bound(&spec, &template).await;
+            drop(turn);
+            let _ = sender.send(made);
+        });
+        let made = receiver.await.map_err(|_| EnvironmentError::Unavailable("the driver is shutting down".into()))?;
+        made.map(|environment| Arc::new(environment) as Arc<dyn Environment>)
     }
 
     async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError> {
@@ -219,6 +260,22 @@ impl Driver for LinuxDriver {
 
     async fn discard(&self, id: &EnvironmentId) -> Result<(), EnvironmentError> {
         crate::adopt::discard(&self.shared.keeper, id).await
+    }
+}
+
+/// An environment that is being made again: once at a time, since two lives must not write to the same files.
+struct Remaking(Arc<Shared>, EnvironmentId);
+
+impl Remaking {
+    fn begin(shared: &Arc<Shared>, id: &EnvironmentId) -> Option<Remaking> {
+        let first = shared.remaking.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
+        first.then(|| Remaking(shared.clone(), id.clone()))
+    }
+}
+
+impl Drop for Remaking {
+    fn drop(&mut self) {
+        self.0.remaking.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cgroup::Group;
 use crate::keeper::{Berth, Created, Files, Held, KeeperClient, Life, SOCKET_NAME, watched};
-use crate::storage::{Volume, btrfs};
+use crate::storage::{Owner, Volume, btrfs};
 use crate::sys::{self, Exit};
 use crate::transport::AgentStream;
 use async_trait::async_trait;
@@ -68,7 +68,51 @@ impl Unbound {
         made_with: &ResourceLimits,
         env: BTreeMap<String, String>,
     ) -> Result<LinuxEnvironment, EnvironmentError> {
-        let environment = LinuxEnvironment {
+        let unbound = self.id.clone();
+        let environment = self.into_environment(spec);
+        let binding = async {
+            if spec.limits != *made_with {
+                environment.set_limits(&spec.limits).await?;
+            }
+            // Before the agent knows it: what a manager left half bound is then found by the next one, and fails its proof.
+            environment.bind_keeper(spec).await?;
+            environment.bind_agent(&unbound, spec, env).await?;
+            environment.own_files_apart().await
+        };
+        match binding.await {
+            Ok(()) => Ok(environment),
+            Err(error) => {
+                // Half an environment is none.
+                let _ = environment.destroy(Duration::ZERO).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`Unbound::bind`], for another life over the files of one before. The keeper hears of it last: until then the files are not this life's, and are
+    /// kept if it fails; from then on whoever asks for this generation finds it.
+    pub async fn bind_again(
+        self,
+        spec: &EnvironmentSpec,
+        env: BTreeMap<String, String>,
+    ) -> Result<LinuxEnvironment, EnvironmentError> {
+        let unbound = self.id.clone();
+        let environment = self.into_environment(spec);
+        let binding = async {
+            environment.bind_agent(&unbound, spec, env).await?;
+            environment.bind_keeper(spec).await
+        };
+        if let Err(error) = binding.await {
+            let _ = environment.destroy(Duration::ZERO).await;
+            return Err(error);
+        }
+        // It lives, and whoever adopts it tells its volume.
+        let _ = environment.own_files_apart().await;
+        Ok(environment)
+    }
+
+    fn into_environment(self, spec: &EnvironmentSpec) -> LinuxEnvironment {
+        LinuxEnvironment {
             id: spec.id.clone(),
             generation: spec.generation,
             grace_ms: spec.grace_ms,
@@ -78,26 +122,6 @@ impl Unbound {
             life: self.created.life,
             files: self.created.files,
             untold_deadline: Mutex::default(),
-        };
-        let binding = async {
-            if spec.limits != *made_with {
-                environment.set_limits(&spec.limits).await?;
-            }
-            // Before the agent knows it: what a manager left half bound is then found by the next one, and fails its proof.
-            let bound = (spec.id.to_string(), spec.generation.0);
-            let name = &environment.berth.name;
-            environment.keeper.bind(name, bound, spec.deadline_boot_ms, spec.grace_ms).await?;
-            let mut client = environment.connect_as(&self.id, Generation::UNBOUND, AGENT_PATIENCE).await?;
-            within(AGENT_PATIENCE, client.bind(&spec.id, spec.generation, spec.deadline_boot_ms, env)).await?;
-            Ok(())
-        };
-        match binding.await {
-            Ok(()) => Ok(environment),
-            Err(error) => {
-                // Half an environment is none.
-                let _ = environment.destroy(Duration::ZERO).await;
-                Err(error)
-            }
         }
     }
 
@@ -126,6 +150,38 @@ impl LinuxEnvironment {
             files: held.files.clone()?,
             untold_deadline: Mutex::default(),
         })
+    }
+
+    /// Tells the keeper whose it is.
+    async fn bind_keeper(&self, spec: &EnvironmentSpec) -> Result<(), EnvironmentError> {
+        let bound = (spec.id.to_string(), spec.generation.0);
+        Ok(self.keeper.bind(&self.berth.name, bound, spec.deadline_boot_ms, spec.grace_ms).await?)
+    }
+
+    /// Tells its agent, which is called so until then, who it is.
+    async fn bind_agent(
+        &self,
+        unbound: &EnvironmentId,
+        spec: &EnvironmentSpec,
+        env: BTreeMap<String, String>,
+    ) -> Result<(), EnvironmentError> {
+        let mut client = self.connect_as(unbound, Generation::UNBOUND, AGENT_PATIENCE).await?;
+        within(AGENT_PATIENCE, client.bind(&spec.id, spec.generation, spec.deadline_boot_ms, env)).await
+    }
+
+    /// Its volume says from now on whose it is, also after the host has booted.
+    pub fn own_files(&self) -> std::io::Result<()> {
+        own(&self.files.volume_dir, &self.owner()?)
+    }
+
+    async fn own_files_apart(&self) -> Result<(), EnvironmentError> {
+        let (volume, owner) = (self.files.volume_dir.clone(), self.owner()?);
+        blocking(move || own(&volume, &owner)).await
+    }
+
+    fn owner(&self) -> std::io::Result<Owner> {
+        let (environment, boot_id) = (self.id.to_string(), crate::process::boot_id()?);
+        Ok(Owner { environment, generation: self.generation.0, boot_id })
     }
 
     /// Whether it stands frozen.
@@ -332,6 +388,10 @@ impl Environment for LinuxEnvironment {
             }
         }
     }
+}
+
+fn own(volume: &OwnedFd, owner: &Owner) -> std::io::Result<()> {
+    if Owner::read(volume).as_ref() == Some(owner) { Ok(()) } else { owner.write(volume) }
 }
 
 async fn blocking(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<(), EnvironmentError> {

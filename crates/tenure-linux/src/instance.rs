@@ -59,6 +59,10 @@ impl Instance {
         let instance = Instance::create(data_dir)?;
         private_dir().create(instance.facts())?;
         File::create(instance.dir.join(LASTING))?;
+        // A power cut must not take what files are found by after a boot.
+        for dir in [&instance.dir, &data_dir.join(DIRECTORY), data_dir] {
+            File::open(dir)?.sync_all()?;
+        }
         Ok(instance)
     }
 

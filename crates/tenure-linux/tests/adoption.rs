@@ -1,6 +1,8 @@
 //! Environments that outlive their manager, their keeper, or both: who takes them over, with which proof, and what is known of what happened meanwhile.
 #![allow(clippy::unwrap_used, reason = "these are tests: a panic is how one fails")]
 
+#[path = "adoption/boot.rs"]
+mod boot;
 #[path = "adoption/chaos.rs"]
 mod chaos;
 mod ground;
@@ -12,6 +14,8 @@ mod keeper_dies;
 mod manager;
 #[path = "adoption/proof.rs"]
 mod proof;
+#[path = "adoption/reboot.rs"]
+mod reboot;
 #[path = "adoption/versions.rs"]
 mod versions;
 
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
     trials.extend(proof::tests());
     trials.extend(versions::tests());
     trials.extend(chaos::tests());
+    trials.extend(reboot::tests());
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

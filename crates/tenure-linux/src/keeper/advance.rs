@@ -4,8 +4,10 @@ use super::clean;
 use super::facts::{End, Facts};
 use super::ground::Side;
 use super::place::{Agent, Ordered, Place};
+use super::recover;
 use super::serve::Keeper;
 use super::wire::{self, Answer, Built};
+use crate::storage::Owner;
 use crate::sys::{self, Exit};
 use crate::walls::step::Failed;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -99,7 +101,7 @@ impl Keeper {
             None => {}
         }
         end(&agent.pidfd);
-        self.cleaning(name)
+        self.cleaning(name, clean::Files::KeepSurvivors)
     }
 
     fn ended(&mut self, name: &str, mut agent: Agent, until: Instant) -> Option<Place> {
@@ -114,13 +116,14 @@ impl Keeper {
             },
         };
         self.tell(&Answer::Ended { berth: name.to_owned(), exit_code: end.exit_code, signal: end.signal }, &[]);
-        if agent.facts.bound.is_some() {
-            agent.facts.end = Some(end);
-            // Should it not be written, a later keeper says that nobody knows.
-            let _ = self.facts.write(&agent.facts);
-            self.told.insert(name.to_owned(), *agent.facts);
+        if agent.facts.bound.is_none() {
+            return self.cleaning(name, clean::Files::KeepSurvivors);
         }
-        self.cleaning(name)
+        agent.facts.end = Some(end);
+        // Should it not be written, a later keeper says that nobody knows.
+        let _ = self.facts.write(&agent.facts);
+        self.told.insert(name.to_owned(), *agent.facts);
+        self.cleaning(name, clean::Files::Remove)
     }
 
     /// A stem ended or said that it could not.
@@ -149,19 +152,19 @@ impl Keeper {
             None if order.is_none() && !dismissed => self.berths_ready = self.berths_ready.saturating_sub(1),
             None => {}
         }
-        self.cleaning(name)
+        self.cleaning(name, clean::Files::KeepSurvivors)
     }
 
     /// Takes down whatever there is of a berth.
-    pub(super) fn clean(&mut self, name: &str) {
-        let side = self.ground.beside(|| clean::stray(&self.ground, name));
+    pub(super) fn clean(&mut self, name: &str, files: clean::Files) {
+        let side = self.ground.beside(|| clean::stray(&self.ground, name, files));
         if let Ok(side) = side {
             self.places.insert(name.to_owned(), Place::Cleaning(side));
         }
     }
 
-    fn cleaning(&self, name: &str) -> Option<Place> {
-        self.ground.beside(|| clean::berth(&self.ground, name)).ok().map(Place::Cleaning)
+    fn cleaning(&self, name: &str, files: clean::Files) -> Option<Place> {
+        self.ground.beside(|| clean::berth(&self.ground, name, files)).ok().map(Place::Cleaning)
     }
 
     fn cleaned(&mut self, name: &str, problem: Option<String>) {
@@ -171,7 +174,29 @@ impl Keeper {
             self.told.remove(name);
             let _ = self.facts.remove(name);
         }
+        // It was given files of another boot, and did not come so far as to own them.
+        if let Some(owner) = self.ground.survivor(name) {
+            self.survived(name, owner);
+        }
         self.tell(&Answer::Cleaned { berth: name.to_owned(), problem }, &[]);
+    }
+}
+
+impl Keeper {
+    /// Another life of it can be made over the files that are in this berth.
+    fn survived(&mut self, name: &str, owner: Owner) {
+        // They were in another berth before.
+        let moved = |found: &Facts| {
+            let bound = found.bound.as_ref();
+            found.survived && bound.is_some_and(|bound| bound.environment == owner.environment)
+        };
+        let moved: Vec<String> =
+            self.told.iter().filter(|(_, found)| moved(found)).map(|(berth, _)| berth.clone()).collect();
+        for berth in moved.into_iter().filter(|berth| !self.ground.volumes.exists(berth)) {
+            self.told.remove(&berth);
+            let _ = self.facts.remove(&berth);
+        }
+        self.told.insert(name.to_owned(), recover::survivor(&self.ground, name, owner));
     }
 }
 

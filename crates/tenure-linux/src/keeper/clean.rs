@@ -7,17 +7,28 @@ use crate::storage::Volumes;
 use std::io;
 use std::path::Path;
 
+/// What becomes of a berth's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// They go, but for those that another boot left: no life of this boot has been given them yet.
+    KeepSurvivors,
+    /// They go.
+    Remove,
+}
+
 /// Takes down one berth, whatever of it there is.
-pub fn berth(ground: &Ground, name: &str) -> io::Result<()> {
+pub fn berth(ground: &Ground, name: &str, files: Files) -> io::Result<()> {
     ground.groups.group(name).destroy()?;
-    ground.volumes.remove(name)?;
+    if files == Files::Remove || ground.survivor(name).is_none() {
+        ground.volumes.remove(name)?;
+    }
     remove_dir(&ground.socket_dir(name))
 }
 
 /// As [`berth`], where an agent may still run that is not this keeper's.
-pub fn stray(ground: &Ground, name: &str) -> io::Result<()> {
+pub fn stray(ground: &Ground, name: &str, files: Files) -> io::Result<()> {
     crate::process::kill_exactly(&ground.mark(name).to_string_lossy());
-    berth(ground, name)
+    berth(ground, name, files)
 }
 
 /// Takes down the groups of one instance, whatever of them there is.

@@ -30,6 +30,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 const LIST_TRIES: usize = 3;
 /// The first version in which environments outlive their manager.
 const LASTING_VERSION: u32 = 2;
+/// The first version in which they are made again over files that are there.
+const REMAKING_VERSION: u32 = 3;
 
 type Socket = Arc<AsyncFd<OwnedFd>>;
 
@@ -83,6 +85,10 @@ impl KeeperClient {
 
     /// Makes an environment, whose agent keeps the descriptor open.
     pub async fn create(&self, order: Order, held: BorrowedFd<'_>) -> Result<Created, Failed> {
+        if order.over.is_some() {
+            // An older one would make a blank one.
+            self.check_version(REMAKING_VERSION).map_err(|error| Failed::new("keeper", error))?;
+        }
         let request = self.number();
         let (sender, receiver) = oneshot::channel();
         self.lock().creating.insert(request, sender);
@@ -103,7 +109,7 @@ impl KeeperClient {
         deadline_boot_ms: Option<u64>,
         grace_ms: u64,
     ) -> io::Result<()> {
-        self.check_version()?;
+        self.check_version(LASTING_VERSION)?;
         let request = self.number();
         let (sender, receiver) = oneshot::channel();
         self.lock().binding.insert(request, sender);
@@ -118,7 +124,7 @@ impl KeeperClient {
 
     /// All bound environments there are, as the keeper knows them now.
     pub async fn list(&self) -> io::Result<Vec<Arc<Held>>> {
-        self.check_version()?;
+        self.check_version(LASTING_VERSION)?;
         for _ in 1..LIST_TRIES {
             match self.list_once().await {
                 // It died over it; the next one knows as well.
@@ -157,7 +163,7 @@ impl KeeperClient {
     /// Somebody has heard how an environment ended.
     pub async fn forget(&self, berth: &str) -> io::Result<()> {
         self.lock().held.retain(|held| held.facts.berth.name != berth);
-        match self.check_version() {
+        match self.check_version(LASTING_VERSION) {
             Ok(()) => self.send(&Request::Forget { berth: berth.to_owned() }).await,
             // There is nothing that it would have to forget.
             Err(_) => Ok(()),
@@ -166,7 +172,7 @@ impl KeeperClient {
 
     /// Ends and forgets whatever there is in a berth; answers with its life, which ends in [`Life::Cleaned`].
     pub async fn discard(&self, berth: &str) -> io::Result<watch::Receiver<Life>> {
-        self.check_version()?;
+        self.check_version(LASTING_VERSION)?;
         let life = {
             let mut state = self.lock();
             state.held.retain(|held| held.facts.berth.name != berth);
@@ -193,8 +199,8 @@ impl KeeperClient {
         self.shared.lock()
     }
 
-    fn check_version(&self) -> io::Result<()> {
-        if self.shared.version.load(Ordering::Relaxed) >= LASTING_VERSION {
+    fn check_version(&self, wanted: u32) -> io::Result<()> {
+        if self.shared.version.load(Ordering::Relaxed) >= wanted {
             return Ok(());
         }
         Err(io::Error::new(io::ErrorKind::Unsupported, "the keeper is of an older version, which cannot do this"))

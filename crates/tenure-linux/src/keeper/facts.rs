@@ -3,13 +3,13 @@
 //! ```text
 //! <instance>/facts/<berth>       mode 0600, JSON, at most FACTS_MAX bytes:
 //!   { "format": 1, "boot_id", "berth": {pid, started_ticks, group, volume, socket_dir, …}, "key",
-//!     "bound": {environment, generation}, "locks", "grace_ms", "deadline_boot_ms", "end": {exit_code, signal}, "evidence" }
+//!     "bound": {environment, generation}, "locks", "grace_ms", "deadline_boot_ms", "end": {exit_code, signal}, "evidence", "survived" }
 //! ```
 //!
 //! The keeper has them in its memory; a lasting one's are in files as well, so that another keeper can go on where it was killed. A file is written when
 //! an environment is bound, and whenever something in it changes; it goes when somebody has heard of the environment's end. It replaces the
-//! one before by renaming and is not synced: what it describes does not outlive the host's boot any more than the page cache does, and a
-//! file that a power cut has garbled counts as none.
+//! one before by renaming and is not synced: the process that it describes does not outlive the host's boot any more than the page cache does, and a
+//! file that a power cut has garbled counts as none. Whose the files are, which do outlive it, each volume says itself ([`crate::storage::Owner`]).
 
 use super::berth::Berth;
 use crate::process;
@@ -53,9 +53,12 @@ pub struct Facts {
     /// How it ended.
     #[serde(default)]
     pub end: Option<End>,
-    /// What proves that it is lost, in words.
+    /// What proves that it cannot run any more, in words.
     #[serde(default)]
     pub evidence: Option<String>,
+    /// Whether its files are there nevertheless: it can be made again over them.
+    #[serde(default)]
+    pub survived: bool,
 }
 
 /// Whose an environment is.
@@ -101,6 +104,7 @@ impl Facts {
             deadline_boot_ms: None,
             end: None,
             evidence: None,
+            survived: false,
         })
     }
 

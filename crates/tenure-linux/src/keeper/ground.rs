@@ -3,7 +3,7 @@
 use super::wire;
 use crate::cgroup::Parent;
 use crate::instance::Instance;
-use crate::storage::Volumes;
+use crate::storage::{Owner, Volumes};
 use crate::sys::{self, Cloned};
 use crate::walls::init::Shared;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -22,6 +22,8 @@ pub struct Ground {
     pub volumes: Volumes,
     /// Whose they are.
     pub instance: Instance,
+    /// Names this boot of the host.
+    pub boot_id: String,
     /// Whether this kernel has time namespaces.
     pub time_namespace: bool,
 }
@@ -30,6 +32,11 @@ impl Ground {
     /// How a berth's agent is named from outside.
     pub fn mark(&self, berth: &str) -> CString {
         CString::new(format!("{}/{berth}", self.instance.uuid)).expect("hex digits and a berth's name hold no NUL")
+    }
+
+    /// Whose a berth's files are, where another boot left them: they are kept until somebody wants them, or discards them.
+    pub fn survivor(&self, berth: &str) -> Option<Owner> {
+        self.volumes.owner(berth).filter(|owner| owner.boot_id != self.boot_id)
     }
 
     /// Where a berth has its agent's socket.

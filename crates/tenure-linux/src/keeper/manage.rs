@@ -1,5 +1,6 @@
 //! What managers ask of a keeper, and what becomes of their environments when they go.
 
+use super::clean::Files;
 use super::door::Caller;
 use super::facts::Bound;
 use super::link::{Heard, Link};
@@ -99,7 +100,9 @@ impl Keeper {
     fn forget(&mut self, berth: String) {
         if self.places.contains_key(&berth) {
             self.forgotten.insert(berth);
-        } else if self.told.remove(&berth).is_some() {
+        } else if self.told.get(&berth).is_some_and(|facts| !facts.survived) {
+            // Files that another life may be made over are discarded, never forgotten.
+            self.told.remove(&berth);
             let _ = self.facts.remove(&berth);
         }
     }
@@ -112,7 +115,7 @@ impl Keeper {
             }
             None if self.told.contains_key(berth) => {
                 self.forgotten.insert(berth.to_owned());
-                self.clean(berth);
+                self.clean(berth, Files::Remove);
             }
             None => self.tell(&Answer::Cleaned { berth: berth.to_owned(), problem: None }, &[]),
         }

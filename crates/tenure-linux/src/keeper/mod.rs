@@ -35,10 +35,11 @@ mod start;
 mod stem;
 mod wire;
 
-pub use crate::walls::order::Order;
+pub use crate::walls::order::{Order, Over};
 pub use berth::{Berth, SOCKET_NAME};
 pub use client::{KeeperClient, watched};
 pub use facts::{Bound, End, Facts};
 pub use lives::{Created, Files, Held, Life};
 pub use start::{KeeperProcess, Settings, start};
+pub use stem::NO_FILES;
 pub use wire::Host;

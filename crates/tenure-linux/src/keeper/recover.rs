@@ -1,10 +1,14 @@
 //! What a keeper finds of the one before it: from the facts that were written down, and from the kernel's own tables.
 
-use super::facts::{End, Facts, FactsDir};
+use super::berth::Berth;
+use super::facts::{Bound, End, FORMAT, Facts, FactsDir};
 use super::ground::Ground;
 use crate::process::{self, Identity};
+use crate::storage::{Owner, Volume};
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
+use tenure_environment::Enforced;
+use tenure_protocol::Key;
 
 /// What is there of one berth.
 pub enum Recovered {
@@ -21,17 +25,59 @@ pub enum Recovered {
 /// Everything of this instance, by berth.
 pub fn everything(ground: &Ground, facts: &FactsDir) -> Vec<(String, Recovered)> {
     let mut written = facts.read_all();
-    let boot_id = process::boot_id().unwrap_or_default();
     names(ground, written.keys())
         .into_iter()
         .map(|name| {
-            let found = match written.remove(&name) {
-                Some(facts) if facts.bound.is_some() => recover(facts, &boot_id),
-                Some(_) | None => Recovered::Stray,
+            let found = match (written.remove(&name), ground.survivor(&name)) {
+                (Some(facts), _) if facts.boot_id == ground.boot_id && facts.bound.is_some() => recover(facts),
+                // What a volume says of itself is newer than what was written down elsewhere, or as old.
+                (_, Some(owner)) => Recovered::Told(Box::new(survivor(ground, &name, owner))),
+                (Some(facts), None) if facts.bound.is_some() => Recovered::Told(Box::new(rebooted(ground, facts))),
+                (Some(_) | None, None) => Recovered::Stray,
             };
             (name, found)
         })
         .collect()
+}
+
+/// What is to be told of files that another boot left in this berth, whatever was written down of it elsewhere.
+pub fn survivor(ground: &Ground, name: &str, owner: Owner) -> Facts {
+    let volume = Volume { path: ground.volumes.dir().join(name), limited: ground.volumes.limited() };
+    Facts {
+        format: FORMAT,
+        evidence: Some(other_boot(&owner.boot_id, &ground.boot_id)),
+        bound: Some(Bound { environment: owner.environment, generation: owner.generation }),
+        boot_id: owner.boot_id,
+        berth: Berth {
+            name: name.to_owned(),
+            group: ground.groups.group(name),
+            volume,
+            socket_dir: ground.socket_dir(name),
+            pid: 0,
+            started_ticks: 0,
+            id_base: None,
+            enforced: Enforced::default(),
+        },
+        // Nobody answers to it any more.
+        key: Key([0; 32]),
+        locks: Vec::new(),
+        grace_ms: 0,
+        deadline_boot_ms: None,
+        end: None,
+        survived: true,
+    }
+}
+
+/// One of another boot, whose volume does not say whose it is: there is none, or it was made before volumes did.
+fn rebooted(ground: &Ground, facts: Facts) -> Facts {
+    let survived = facts.end.is_none() && facts.evidence.is_none() && ground.volumes.exists(&facts.berth.name);
+    let evidence = other_boot(&facts.boot_id, &ground.boot_id);
+    let evidence = if survived { evidence } else { format!("{evidence}; its files did not survive") };
+    Facts { evidence: facts.evidence.or(Some(evidence)), survived, ..facts }
+}
+
+fn other_boot(then: &str, now: &str) -> String {
+    format!("the host has booted since: {then} then, {now} now")
 }
 
 /// All berths of which anything is there.
@@ -50,12 +96,9 @@ fn is_berth(name: &str) -> bool {
         .is_some_and(|number| (6..=16).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn recover(mut facts: Facts, boot_id: &str) -> Recovered {
+/// One of this boot.
+fn recover(mut facts: Facts) -> Recovered {
     if facts.end.is_some() || facts.evidence.is_some() {
-        return Recovered::Told(Box::new(facts));
-    }
-    if facts.boot_id != boot_id {
-        facts.evidence = Some(format!("the host has booted since: {} then, {boot_id} now", facts.boot_id));
         return Recovered::Told(Box::new(facts));
     }
     let (pid, started) = (facts.berth.pid, facts.berth.started_ticks);

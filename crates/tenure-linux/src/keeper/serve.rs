@@ -113,12 +113,12 @@ impl Keeper {
                     // Should it not be written, the next keeper finds the same.
                     let _ = self.facts.write(&facts);
                     self.told.insert(name.clone(), *facts);
-                    self.clean(&name);
+                    self.clean(&name, clean::Files::Remove);
                 }
                 Recovered::Told(facts) => drop(self.told.insert(name, *facts)),
                 Recovered::Stray => {
                     self.forgotten.insert(name.clone());
-                    self.clean(&name);
+                    self.clean(&name, clean::Files::KeepSurvivors);
                 }
             }
         }

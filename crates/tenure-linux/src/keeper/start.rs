@@ -248,7 +248,8 @@ fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)
     };
     // What the dead left is taken down beside the first orders, not before them.
     let time_namespace = Path::new("/proc/self/ns/time").exists();
-    let ground = Ground { shared, groups, volumes, instance, time_namespace };
+    let boot_id = crate::process::boot_id().step("boot ID")?;
+    let ground = Ground { shared, groups, volumes, instance, boot_id, time_namespace };
     let sweep = ground.beside(|| clean::dead_instances(&settings.data_dir, volumes_of).map(drop)).step("clean up")?;
     Ok((ground, host, sweep))
 }

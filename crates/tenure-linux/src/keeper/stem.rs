@@ -11,7 +11,7 @@ use crate::storage::Volume;
 use crate::sys::{self, Cloned};
 use crate::walls::ids::IdRange;
 use crate::walls::init::{self, Start};
-use crate::walls::order::Order;
+use crate::walls::order::{Order, Over};
 use crate::walls::step::{Failed, Named, Step};
 use crate::walls::{mounts, root};
 use rustix::io::Errno;
@@ -29,11 +29,17 @@ const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
 
+/// What may be written past the limit while an environment is made again.
+const REMAKING_ROOM: u64 = 16 << 20;
+/// The step that fails where there are no files to make an environment over.
+pub const NO_FILES: &str = "files";
+
 /// What a stem has made ready before it is told what for.
 struct Ready {
     name: String,
     group: Group,
-    volume: Volume,
+    /// None where there is too little space for another one: then it waits for an order whose files are there already.
+    volume: Option<Volume>,
     socket_dir: PathBuf,
     ids: Option<IdRange>,
 }
@@ -66,7 +72,10 @@ fn prepare(ground: &Ground, name: &str) -> Step<Ready> {
     if ground.groups.wants_waiting_process() {
         group.enter().step("enter the control group")?;
     }
-    let volume = ground.volumes.create(name).step("volume")?;
+    let volume = match ground.volumes.create(name) {
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => None,
+        created => Some(created.step("volume")?),
+    };
     let socket_dir = ground.socket_dir(name);
     std::fs::create_dir(&socket_dir).step("socket directory")?;
     let ids = match ground.shared.privilege.single_id() {
@@ -78,7 +87,14 @@ fn prepare(ground: &Ground, name: &str) -> Step<Ready> {
 
 fn build(ground: &Ground, ready: Ready, order: &Order, keeper: &OwnedFd) -> Step<(Berth, [OwnedFd; 2])> {
     ready.group.set_limits(&order.limits).step("limits")?;
-    ready.volume.set_limit(order.limits.disk_bytes).step("disk limit")?;
+    let volume = match (&order.over, &ready.volume) {
+        (Some(over), _) => take_over(ground, over, &ready.name)?,
+        (None, Some(blank)) => blank.clone(),
+        (None, None) => ground.volumes.create(&ready.name).step("volume")?,
+    };
+    // An overlay that is mounted again needs some room, also in a volume that is full.
+    let room = if order.over.is_some() { REMAKING_ROOM } else { 0 };
+    volume.set_limit(order.limits.disk_bytes.saturating_add(room)).step("disk limit")?;
     give_socket_dir(ground, &ready)?;
     let (our_end, its_end) = wire::pair().step("socket")?;
     let (control, agent_control) = stream_pair().step("control socket")?;
@@ -86,7 +102,7 @@ fn build(ground: &Ground, ready: Ready, order: &Order, keeper: &OwnedFd) -> Step
     let start = Start {
         order,
         mark: ground.mark(&ready.name),
-        volume: ready.volume.path.clone(),
+        volume: volume.path.clone(),
         socket: SOCKET_NAME,
         socket_dir: File::open(&ready.socket_dir).step("socket directory")?.into(),
         control: agent_control,
@@ -97,19 +113,49 @@ fn build(ground: &Ground, ready: Ready, order: &Order, keeper: &OwnedFd) -> Step
     let (pid, pidfd, our_end) = clone(ground, start, our_end, its_end, target.as_ref().map(AsFd::as_fd))?;
     wire::send(keeper, &Built::Cloned, &[pidfd.as_fd()]).step("talk to the keeper")?;
     let started = started_ticks(pid).ok_or_else(|| Failed::new("start time", Errno::SRCH))?;
-    hand_over(ground, &ready, order, pid, &our_end)?;
-    let volume_dir = File::open(&ready.volume.path).step("volume")?.into();
+    hand_over(ground, &ready, &volume, order, pid, &our_end)?;
+    if room > 0 {
+        volume.set_limit(order.limits.disk_bytes).step("disk limit")?;
+    }
+    let volume_dir = File::open(&volume.path).step("volume")?.into();
     let berth = Berth {
-        enforced: Enforced { disk: ready.volume.limited, pids: true, ..ground.groups.enforced() },
+        enforced: Enforced { disk: volume.limited, pids: true, ..ground.groups.enforced() },
         name: ready.name,
         group: ready.group,
-        volume: ready.volume,
+        volume,
         socket_dir: ready.socket_dir,
         pid,
         started_ticks: started,
         id_base: ready.ids.as_ref().map(|ids| ids.base),
     };
     Ok((berth, [control, volume_dir]))
+}
+
+/// Brings the files that another boot left into this berth, wherever a life that was not finished may have left them. As long as the environment is not
+/// bound they say that they are of that boot, and are kept.
+fn take_over(ground: &Ground, over: &Over, name: &str) -> Step<Volume> {
+    let holds = |berth: &str| {
+        ground.survivor(berth).is_some_and(|found| {
+            found.environment == over.owner.environment && found.generation == over.owner.generation
+        })
+    };
+    let found = match holds(&over.berth) {
+        true => over.berth.clone(),
+        false => match ground.volumes.existing().into_iter().find(|berth| holds(berth)) {
+            Some(found) => found,
+            None if ground.volumes.exists(&over.berth) && ground.volumes.owner(&over.berth).is_none() => {
+                let volume = File::open(ground.volumes.dir().join(&over.berth)).step("volume")?;
+                over.owner.write(&volume).step("volume")?;
+                over.berth.clone()
+            }
+            None => return Err(Failed::new(NO_FILES, "no volume says that it is its")),
+        },
+    };
+    let mark = ground.mark(&found).to_string_lossy().into_owned();
+    if crate::process::marks(&mark).contains(&mark) {
+        return Err(Failed::new("volume", "a life that was not finished still runs in it"));
+    }
+    ground.volumes.rename(&found, name).step("volume")
 }
 
 /// The agent makes its socket there, as the user it is outside.
@@ -155,7 +201,7 @@ fn clone(
 
 /// Maps the IDs, makes the mounts that take the keeper's rights, gives them to the first process and waits until it is the agent: its end of the
 /// socket closes when the agent starts.
-fn hand_over(ground: &Ground, ready: &Ready, order: &Order, pid: i32, socket: &OwnedFd) -> Step<()> {
+fn hand_over(ground: &Ground, ready: &Ready, volume: &Volume, order: &Order, pid: i32, socket: &OwnedFd) -> Step<()> {
     let privilege = ground.shared.privilege;
     privilege.write_id_maps(pid, ready.ids.as_ref().map_or(0, |ids| ids.base)).step("ID maps")?;
     let made = match privilege.single_id() {
@@ -163,7 +209,7 @@ fn hand_over(ground: &Ground, ready: &Ready, order: &Order, pid: i32, socket: &O
         true => Vec::new(),
         false => {
             let userns = File::open(format!("/proc/{pid}/ns/user")).step("user namespace")?;
-            root::layers(order, &ready.volume.path, Some(userns.as_fd()))?
+            root::layers(order, &volume.path, Some(userns.as_fd()))?
         }
     };
     let files: Vec<BorrowedFd<'_>> = made.iter().map(|mount| mount.0.as_fd()).collect();

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | 1 | `Create`, `Deadline`, `Kill`, `Quit`; `Up`, `Unable`, `Created`, `Failed`, `Ended`, `Cleaned`, `Bye` |
 //! | 2 | `Bind`, `List`, `Forget`, `Discard`; `Bound`, `Held`, `Listed` |
+//! | 3 | `over` in the order of a `Create`, and `survived` in `Held` |
 
 use super::berth::Berth;
 use super::facts::Facts;
@@ -39,7 +40,7 @@ pub const FILES_MAX: usize = 4;
 /// Oldest version that is understood.
 pub const VERSION_MIN: u32 = 1;
 /// Newest version that is spoken.
-pub const VERSION_MAX: u32 = 2;
+pub const VERSION_MAX: u32 = 3;
 
 /// The newest version that both sides know.
 pub fn choose_version(min: u32, max: u32) -> Option<u32> {
@@ -309,8 +310,8 @@ mod tests {
     fn the_newest_version_that_both_know_is_spoken() {
         assert_eq!(choose_version(1, 1), Some(1), "a manager one version behind");
         assert_eq!(choose_version(1, 2), Some(2));
-        assert_eq!(choose_version(2, 9), Some(2), "a manager ahead");
-        assert_eq!(choose_version(3, 9), None);
+        assert_eq!(choose_version(2, 9), Some(3), "a manager ahead");
+        assert_eq!(choose_version(4, 9), None);
         assert_eq!(choose_version(0, 0), None);
     }
 

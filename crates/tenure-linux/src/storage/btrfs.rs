@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::sys;
+use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -124,8 +125,11 @@ pub fn set_limit(subvolume: &File, bytes: u64) -> io::Result<()> {
         max_exclusive: 0,
         reserved: [0; 2],
     };
+    // Asked of a full subvolume itself, the kernel finds no room for its own notes.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let above = rustix::fs::openat(subvolume, "..", flags, Mode::empty())?;
     // SAFETY: QGROUP_LIMIT takes a btrfs_ioctl_qgroup_limit_args.
-    unsafe { sys::ioctl(subvolume, QGROUP_LIMIT, &raw mut args) }?;
+    unsafe { sys::ioctl(&above, QGROUP_LIMIT, &raw mut args) }?;
     Ok(())
 }
 

@@ -1,12 +1,16 @@
 //! Where an environment's own files live: one volume each, with a limit that the kernel enforces where the host can.
 //!
 //! A volume is a directory with two directories in it, the upper and the work layer of an overlay; the template is the layer below. In a
-//! [`pool`] it is a btrfs subvolume with a quota of its own. Elsewhere it is a plain directory, and the disk limit is not enforced.
+//! [`pool`] it is a btrfs subvolume with a quota of its own. Elsewhere it is a plain directory, and the disk limit is not enforced. Beside the two a
+//! link says whose it is: see [`Owner`].
 
 pub mod btrfs;
 pub mod loopdev;
+mod owner;
 pub mod pool;
 mod tree;
+
+pub use owner::Owner;
 
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -71,6 +75,24 @@ impl Volumes {
         for layer in [UPPER, WORK] {
             std::fs::create_dir(path.join(layer))?;
         }
+        Ok(Volume { path, limited: self.limited() })
+    }
+
+    /// Whose a volume is; none where it is nobody's, or not there.
+    pub fn owner(&self, name: &str) -> Option<Owner> {
+        Owner::read(std::fs::File::open(self.dir().join(name)).ok()?)
+    }
+
+    /// Whether there is a volume of this name.
+    pub fn exists(&self, name: &str) -> bool {
+        self.dir().join(name).symlink_metadata().is_ok()
+    }
+
+    /// Gives a volume another name, in place of an empty one that may have it.
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<Volume> {
+        self.remove(to)?;
+        let path = self.dir().join(to);
+        std::fs::rename(self.dir().join(from), &path)?;
         Ok(Volume { path, limited: self.limited() })
     }
 

@@ -1,5 +1,6 @@
 //! What the keeper is told to build: plain data, from the manager to the keeper to the stem to the first process.
 
+use crate::storage::Owner;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use tenure_environment::ResourceLimits;
@@ -26,6 +27,18 @@ pub struct Order {
     pub grace_ms: u64,
     /// Whether it ends with the keeper.
     pub dies_with_keeper: bool,
+    /// What its files are, where they are not to be blank.
+    #[serde(default)]
+    pub over: Option<Over>,
+}
+
+/// The files of an environment whose processes went with another boot of the host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Over {
+    /// The last life that wrote them.
+    pub owner: Owner,
+    /// The berth they were in when they were seen last.
+    pub berth: String,
 }
 
 /// Per-process limits inside, soft and hard alike. Most are counted per user, and each environment's users are its own.

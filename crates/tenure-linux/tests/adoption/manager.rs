@@ -1,5 +1,6 @@
 //! A manager in a process of its own, which does what it is told line by line, and can be killed.
 
+use crate::boot::Boot;
 use crate::ground::inside;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -9,10 +10,10 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tenure_environment::{
     Adopt, Adopted, Driver as _, Environment, EnvironmentEnd, EnvironmentError, EnvironmentId, EnvironmentSpec,
-    Generation, ResourceLimits,
+    Generation, ResourceLimits, conformance,
 };
 use tenure_linux::LinuxDriver;
 use tenure_linux::keeper::{self, Settings};
@@ -106,6 +107,13 @@ impl Played {
                 let execs = client.execs().await?;
                 Ok(json!({ "execs": serde_json::to_value(execs).unwrap() }))
             }
+            "run" => {
+                let exec = inside::shell(told["script"].as_str().unwrap());
+                let captured = self.env(told).connect().await?.exec(exec, Vec::new()).await?.capture(1 << 20).await?;
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let (output, error) = (text(&captured.output), text(&captured.error));
+                Ok(json!({ "exit_code": captured.ended.exit_code, "output": output, "error_output": error }))
+            }
             "signal" => {
                 let mut client = self.env(told).connect().await?;
                 client.signal(told["exec"].as_str().unwrap(), 9).await?;
@@ -131,6 +139,17 @@ impl Played {
                 let known: Vec<String> = self.driver.known().await?.iter().map(EnvironmentId::to_string).collect();
                 Ok(json!({ "known": known }))
             }
+            "remake" => self.remake(told).await,
+            "leave_files" => {
+                let env = self.driver.create(remaking_spec(EnvironmentId::generate().unwrap())).await?;
+                conformance::what_lives_is_not_made_again(&self.driver, env.as_ref(), DEFAULT_TEMPLATE).await;
+                conformance::leave_files(env.as_ref()).await;
+                Ok(json!({ "id": env.id().to_string() }))
+            }
+            "remaking" => {
+                conformance::what_a_boot_ended_is_made_again(&self.driver, &remaking_spec(id(told))).await;
+                done
+            }
             "discard" => self.driver.discard(&id(told)).await.map(|()| json!({})),
             "pooled" => Ok(json!({ "pooled": self.driver.pooled(DEFAULT_TEMPLATE) })),
             "quit" => {
@@ -144,12 +163,25 @@ impl Played {
     async fn create(&mut self, told: &Value) -> Result<Value, EnvironmentError> {
         let spec =
             EnvironmentSpec { deadline_boot_ms: told["deadline"].as_u64(), allow_unenforced: true, ..inside::spec() };
+        let mut limits = spec.limits;
+        limits.disk_bytes = told["disk"].as_u64().unwrap_or(limits.disk_bytes);
         // What is fixed at creation would not come from a pool.
-        let spec = EnvironmentSpec { grace_ms: if told["pooled"] == true { 5000 } else { 200 }, ..spec };
+        let spec = EnvironmentSpec { grace_ms: if told["pooled"] == true { 5000 } else { 200 }, limits, ..spec };
         let env = self.driver.create(spec).await?;
         let id = env.id().to_string();
         self.environments.insert(id.clone(), env);
         Ok(json!({ "id": id }))
+    }
+
+    async fn remake(&mut self, told: &Value) -> Result<Value, EnvironmentError> {
+        let generation = Generation(told["generation"].as_u64().unwrap_or(2));
+        let mut limits = ResourceLimits::default();
+        limits.disk_bytes = told["disk"].as_u64().unwrap_or(limits.disk_bytes);
+        let spec = EnvironmentSpec { generation, limits, grace_ms: 200, ..remaking_spec(id(told)) };
+        let made = self.driver.remake(spec).await?;
+        let generation = made.generation();
+        self.environments.insert(made.id().to_string(), made);
+        Ok(json!({ "generation": generation.0 }))
     }
 
     async fn adopt(&mut self, told: &Value) -> Result<Value, EnvironmentError> {
@@ -174,6 +206,11 @@ impl Played {
 
 fn id(told: &Value) -> EnvironmentId {
     told["id"].as_str().unwrap().parse().unwrap()
+}
+
+/// The spec of an environment that is made again.
+fn remaking_spec(id: EnvironmentId) -> EnvironmentSpec {
+    EnvironmentSpec { id, allow_unenforced: true, ..inside::spec() }
 }
 
 /// Starts a program whose output goes to a file of the host.
@@ -205,7 +242,15 @@ impl Manager {
 
     /// One that keeps so many environments ready.
     pub fn start_with(data_dir: &Path, pooled: usize) -> Manager {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        Manager::spawn(Command::new(std::env::current_exe().unwrap()), data_dir, pooled)
+    }
+
+    /// One in another boot of the host.
+    pub fn start_in(boot: &Boot, data_dir: &Path) -> Manager {
+        Manager::spawn(boot.command(std::env::current_exe().unwrap()), data_dir, 0)
+    }
+
+    fn spawn(mut command: Command, data_dir: &Path, pooled: usize) -> Manager {
         command.env(DATA_DIR, data_dir).env(POOLED, pooled.to_string());
         // In a place and a process group of its own, as a shell starts a job.
         command.current_dir(data_dir).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -250,6 +295,37 @@ impl Manager {
 
     pub fn adopt(&mut self, id: &str) -> Value {
         self.ask(json!({ "do": "adopt", "id": id }))
+    }
+
+    pub fn adopt_in(&mut self, id: &str, generation: u64) -> Value {
+        self.ask(json!({ "do": "adopt", "id": id, "generation": generation }))
+    }
+
+    /// Tells it something and does not wait for what it says.
+    pub fn tell_only(&mut self, what: Value) {
+        writeln!(self.stdin, "{what}").unwrap();
+    }
+
+    /// Makes it again; what an earlier try left may still be about to go.
+    #[track_caller]
+    pub fn remake_in_time(&mut self, id: &str, generation: u64) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let made = self.tell(json!({ "do": "remake", "id": id, "generation": generation }));
+            if made.get("error").is_none() {
+                return made;
+            }
+            assert!(Instant::now() < end, "{made}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Runs a shell line to its end, and answers with what it printed.
+    #[track_caller]
+    pub fn run(&mut self, id: &str, script: &str) -> String {
+        let answer = self.ask(json!({ "do": "run", "id": id, "script": script }));
+        assert_eq!(answer["exit_code"], 0, "{script}: {answer}");
+        answer["output"].as_str().unwrap().to_owned()
     }
 
     pub fn known(&mut self) -> Vec<String> {

@@ -77,7 +77,7 @@ fn a_manager_that_speaks_no_common_version_is_told() {
     first.kill();
     let ahead = knock(&place);
     say(&ahead, r#"{"version_min":7,"version_max":9,"colour":"red"}"#);
-    assert_eq!(hear(&ahead), Some(json!({ "no_version": { "version_min": 1, "version_max": 2 } })));
+    assert_eq!(hear(&ahead), Some(json!({ "no_version": { "version_min": 1, "version_max": 3 } })));
     assert_eq!(hear(&ahead), None);
     let mut second = Manager::start(place.path());
     assert_eq!(second.adopt(&id), json!({ "found": "alive" }));
