@@ -258,6 +258,8 @@ impl Engine {
             lease,
             end: None,
             deleted_at: None,
+            archived_at: None,
+            purged_at: None,
             environment: (!without).then_some(environment),
             metadata: plan.request.metadata.clone(),
             variables,
@@ -347,7 +349,7 @@ impl Engine {
         }
     }
 
-    fn spec(&self, session: &Session, base: &str, allow_unenforced: bool) -> Result<EnvironmentSpec, EngineError> {
+    pub(crate) fn spec(&self, session: &Session, base: &str, allow_unenforced: bool) -> Result<EnvironmentSpec, EngineError> {
         let environment = session.environment.as_ref();
         let environment = environment.ok_or_else(|| EngineError::Internal("no environment to make".to_owned()))?;
         let id = environment.id.as_str().parse();

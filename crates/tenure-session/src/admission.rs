@@ -94,14 +94,18 @@ pub fn admit(session: &Session, attempt: &Attempt) -> Admission {
     }
 }
 
-/// Whether the operation finds this session (TR-1, TR-2): what reads a deleted one does not, unless it asks for deleted ones too. What would do something
-/// finds it, and hears from [`admit`] that it is gone.
+/// Whether the operation finds this session (TR-1, TR-2, TR-6): what reads a deleted or archived one does not, unless it asks for deleted ones too; of
+/// both, archived is said. What would do something finds it, and hears from [`admit`] that it is gone.
 pub fn found(session: &Session, operation: Operation, include_deleted: bool) -> Lookup {
     let reads = match operation.row().after_end {
         AfterEnd::Read => true,
         AfterEnd::Gone | AfterEnd::Done | AfterEnd::NotApplicable => false,
     };
-    if session.deleted_at.is_some() && reads && !include_deleted { Lookup::Deleted } else { Lookup::Ok }
+    match (reads && !include_deleted, session.archived_at, session.deleted_at) {
+        (true, Some(_), _) => Lookup::Archived,
+        (true, None, Some(_)) => Lookup::Deleted,
+        (true, None, None) | (false, _, _) => Lookup::Ok,
+    }
 }
 
 fn after_end(session: &Session, end: &End, attempt: &Attempt) -> Admission {
@@ -112,15 +116,19 @@ fn after_end(session: &Session, end: &End, attempt: &Attempt) -> Admission {
     }
 }
 
-/// After the end, deleting and undeleting still change the record; ending it again does not, and nothing leads to another state.
+/// After the end, deleting and undeleting still change the record; ending it again does not, and nothing leads to another state. Once it is archived
+/// nothing changes the record: what is so already stays answered as that, the rest is gone.
 fn done_after_end(session: &Session, end: &End, attempt: &Attempt) -> Admission {
     let deleted = session.deleted_at.is_some();
+    let brings_back = attempt.operation == Operation::SessionUndelete;
+    let hides = attempt.operation == Operation::SessionDelete && !deleted;
+    if session.archived_at.is_some() && (brings_back || hides) {
+        return Admission::Refuse(Refusal::Gone(end.clone()));
+    }
     let changes_the_record = match attempt.operation.effect() {
         Effect::Transition => return transition_after_end(session, end, attempt.to),
-        Effect::End => attempt.operation == Operation::SessionDelete && !deleted,
-        Effect::Nothing | Effect::Work | Effect::Pause | Effect::Resume => {
-            attempt.operation == Operation::SessionUndelete && deleted
-        }
+        Effect::End => hides,
+        Effect::Nothing | Effect::Work | Effect::Pause | Effect::Resume => brings_back && deleted,
     };
     if changes_the_record { Admission::Admit } else { Admission::Already }
 }

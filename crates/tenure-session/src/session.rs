@@ -45,6 +45,10 @@ pub struct Session {
     pub end: Option<End>,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
+    /// When it was archived: from then on nothing of it changes but that it is purged (TR-6).
+    pub archived_at: Option<Timestamp>,
+    /// When its content was purged, and the tombstone left.
+    pub purged_at: Option<Timestamp>,
     /// Where it works. `None` where it was made without an environment.
     pub environment: Option<SessionEnvironment>,
     /// The caller's own words about it.

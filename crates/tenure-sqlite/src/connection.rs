@@ -29,6 +29,8 @@ impl Place {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "recursive_triggers", true)?;
+        // What was purged is overwritten, and not only forgotten.
+        connection.pragma_update(None, "secure_delete", true)?;
         // 16 MiB of WAL between two checkpoints: each rewrites the pages that changed, however often they did.
         connection.pragma_update(None, "wal_autocheckpoint", 4096)?;
         connection.pragma_update(None, "journal_size_limit", 64 << 20)?;

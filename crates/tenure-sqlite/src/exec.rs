@@ -2,6 +2,7 @@
 
 use crate::cursor;
 use crate::failure::Failure;
+use crate::retention;
 use crate::row;
 use crate::session;
 use crate::writer::Writing;
@@ -98,13 +99,36 @@ pub(crate) fn settle(
     Ok(first)
 }
 
-/// One exec of a session.
+/// One exec of a session, from the ledger.
 pub(crate) fn get(sql: &Connection, session_id: &SessionId, id: &ExecId) -> Result<Option<ExecRecord>, Failure> {
     let query = format!("SELECT {COLUMNS} FROM execs WHERE id = ?1 AND session_id = ?2");
     Ok(execs(sql, &query, params![id.as_str(), session_id.as_str()])?.pop().map(|(record, _)| record))
 }
 
-/// A page of a session's execs, oldest first.
+/// One exec of a session, from the session's archive.
+pub(crate) fn get_archived(
+    sql: &Connection,
+    session_id: &SessionId,
+    id: &ExecId,
+) -> Result<Option<ExecRecord>, Failure> {
+    let archived = retention::archived(sql, session_id)?.map_or(Vec::new(), |content| content.execs);
+    Ok(archived.into_iter().find(|record| record.id == *id))
+}
+
+/// All of a session's execs that are in the ledger, oldest first.
+pub(crate) fn all(sql: &Connection, session_id: &SessionId) -> Result<Vec<ExecRecord>, Failure> {
+    let query = format!("SELECT {COLUMNS} FROM execs WHERE session_id = ?1 ORDER BY created_at, n");
+    Ok(execs(sql, &query, params![session_id.as_str()])?.into_iter().map(|(record, _)| record).collect())
+}
+
+/// Those that are in the archive of their session after this place, each with its own: the ledger's numbers are not kept.
+fn archived(sql: &Connection, session_id: &SessionId, after: (i64, i64)) -> Result<Vec<(ExecRecord, i64)>, Failure> {
+    let archived = retention::archived(sql, session_id)?.map_or(Vec::new(), |content| content.execs);
+    let placed = archived.into_iter().zip(1..).filter(|(record, n)| (record.created_at.as_ms(), *n) > after);
+    Ok(placed.collect())
+}
+
+/// A page of a session's execs, oldest first, from the ledger or from the session's archive.
 pub(crate) fn list(sql: &Connection, session_id: &SessionId, page: &PageRequest) -> Result<Page<ExecRecord>, Failure> {
     let (created_at, n) = match page.cursor.as_deref().map(cursor::pair).transpose()? {
         Some((created_at, n)) => (created_at, cursor::number(&n)?),
@@ -113,7 +137,10 @@ pub(crate) fn list(sql: &Connection, session_id: &SessionId, page: &PageRequest)
     let query = format!(
         "SELECT {COLUMNS} FROM execs WHERE session_id = ?1 AND (created_at, n) > (?2, ?3) ORDER BY created_at, n LIMIT ?4"
     );
-    let found = execs(sql, &query, params![session_id.as_str(), created_at, n, cursor::rows_wanted(page)])?;
+    let mut found = execs(sql, &query, params![session_id.as_str(), created_at, n, cursor::rows_wanted(page)])?;
+    if found.is_empty() {
+        found = archived(sql, session_id, (created_at, n))?;
+    }
     let found = cursor::page(found, page, |(last, n)| format!("{}.{n}", last.created_at.as_ms()));
     Ok(Page { items: found.items.into_iter().map(|(record, _)| record).collect(), next_cursor: found.next_cursor })
 }

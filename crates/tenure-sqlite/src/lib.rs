@@ -27,6 +27,7 @@ mod open;
 mod port;
 mod preview;
 mod readers;
+mod retention;
 mod row;
 mod session;
 mod template;

@@ -4,7 +4,11 @@ use crate::open::OpenError;
 use rusqlite::Connection;
 
 /// The steps, in their order: the one at index 0 makes version 1 out of nothing. A step that was released never changes.
-const STEPS: &[&str] = &[include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../migrations/0001.sql"),
+    include_str!("../migrations/0002.sql"),
+    include_str!("../migrations/0003.sql"),
+];
 
 /// What marks a file as ours: `Tenu`.
 const APPLICATION_ID: u32 = 0x5465_6e75;

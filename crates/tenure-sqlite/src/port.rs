@@ -1,6 +1,6 @@
 //! The port: each method of [`Store`] is one closure for the writer, or one read.
 
-use crate::{SqliteStore, audit, clock, exec, idempotency, key, preview, session, template};
+use crate::{SqliteStore, audit, clock, exec, idempotency, key, preview, retention, session, template};
 use async_trait::async_trait;
 use serde_json::Value;
 use tenure_session::{EnvironmentState, ExecId, KeyId, Session, SessionId, State, Timestamp, UserId};
@@ -75,6 +75,10 @@ impl Store for SqliteStore {
         self.change(move |writing| session::environment(writing, &id, generation, state, at, entry.as_ref())).await
     }
 
+    async fn session_remake(&self, change: SessionRemake) -> Result<Changed, StoreError> {
+        self.change(move |writing| session::remake(writing, &change)).await
+    }
+
     async fn session_document(&self, id: &SessionId) -> Result<Option<Value>, StoreError> {
         let id = id.clone();
         self.list(move |sql| session::document(sql, &id)).await
@@ -136,7 +140,14 @@ impl Store for SqliteStore {
 
     async fn exec_get(&self, session_id: &SessionId, id: &ExecId) -> Result<Option<ExecRecord>, StoreError> {
         let (session_id, id) = (session_id.clone(), id.clone());
-        self.point(move |sql| exec::get(sql, &session_id, &id)).await
+        let in_ledger = {
+            let (session_id, id) = (session_id.clone(), id.clone());
+            self.point(move |sql| exec::get(sql, &session_id, &id)).await?
+        };
+        match in_ledger {
+            Some(record) => Ok(Some(record)),
+            None => self.list(move |sql| exec::get_archived(sql, &session_id, &id)).await,
+        }
     }
 
     async fn exec_list(&self, session_id: &SessionId, page: PageRequest) -> Result<Page<ExecRecord>, StoreError> {
@@ -171,6 +182,37 @@ impl Store for SqliteStore {
     async fn preview_remove(&self, session_id: &SessionId, port: u16, entry: AuditDraft) -> Result<bool, StoreError> {
         let session_id = session_id.clone();
         self.change(move |writing| preview::remove(writing, &session_id, port, &entry)).await
+    }
+
+    async fn retention_due(&self, due: RetentionDue) -> Result<Vec<Session>, StoreError> {
+        self.list(move |sql| retention::due(sql, &due)).await
+    }
+
+    async fn retention_content(&self, id: &SessionId) -> Result<Option<ArchiveContent>, StoreError> {
+        let id = id.clone();
+        self.list(move |sql| retention::content(sql, &id)).await
+    }
+
+    async fn retention_record(&self, id: &SessionId) -> Result<Option<ArchiveRecord>, StoreError> {
+        let id = id.clone();
+        self.point(move |sql| retention::record(sql, &id)).await
+    }
+
+    async fn retention_archive(&self, change: RetentionArchive) -> Result<Changed, StoreError> {
+        self.change(move |writing| retention::move_in(writing, &change)).await
+    }
+
+    async fn retention_purge(&self, change: RetentionPurge) -> Result<Changed, StoreError> {
+        self.change(move |writing| retention::purge(writing, &change)).await
+    }
+
+    async fn retention_unsettled(&self, limit: u32) -> Result<Vec<ArchiveRecord>, StoreError> {
+        self.list(move |sql| retention::unsettled(sql, limit)).await
+    }
+
+    async fn retention_settled(&self, id: &SessionId, purged: bool) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.change(move |writing| retention::settled(writing, &id, purged)).await
     }
 
     async fn key_create(&self, key: KeyRecord, entry: AuditDraft) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ use tenure_store::Store;
 const RELEASED: &[(&str, &str)] = &[
     (include_str!("released/v1.sql"), include_str!("../migrations/0001.sql")),
     (include_str!("released/v2.sql"), include_str!("../migrations/0002.sql")),
+    (include_str!("released/v3.sql"), include_str!("../migrations/0003.sql")),
 ];
 
 /// TR-7

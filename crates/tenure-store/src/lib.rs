@@ -16,6 +16,7 @@ mod lease;
 mod metered;
 mod page;
 mod preview;
+mod retention;
 mod session;
 mod store;
 mod template;
@@ -30,9 +31,13 @@ pub use lease::{LeaseBeat, LeaseGivingUp, LeaseRenewed, LeaseTaking, SessionsShi
 pub use metered::Metered;
 pub use page::{Page, PageRequest};
 pub use preview::PreviewRecord;
+pub use retention::{
+    ArchiveContent, ArchiveRecord, ContentDigest, NotPacked, PackedContent, RetentionArchive, RetentionDue,
+    RetentionPurge, RetentionQueue,
+};
 pub use session::{
     Changed, EndGuard, SessionAttach, SessionCreate, SessionCreated, SessionDelete, SessionEnd, SessionExtend,
-    SessionFilter, SessionMove,
+    SessionFilter, SessionMove, SessionRemake,
 };
 pub use store::Store;
 pub use template::{Profile, TemplateRecord};

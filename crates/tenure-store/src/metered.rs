@@ -1,10 +1,11 @@
 //! Any store, measured: how often each method was called, how that ended, and how long it took (TR-9, MT-1).
 
 use crate::{
-    AuditDraft, AuditEntry, AuditFilter, Changed, ClockAnchor, ExecIntended, ExecIntent, ExecOutcome, ExecRecord,
-    IdempotencyRecord, KeyRecord, LeaseBeat, LeaseGivingUp, LeaseRenewed, LeaseTaking, Page, PageRequest,
-    PreviewRecord, SessionAttach, SessionCreate, SessionCreated, SessionDelete, SessionEnd, SessionExtend,
-    SessionFilter, SessionMove, SessionsShift, SignedHead, Store, StoreError, StoredAnswer, TemplateRecord,
+    ArchiveContent, ArchiveRecord, AuditDraft, AuditEntry, AuditFilter, Changed, ClockAnchor, ExecIntended, ExecIntent,
+    ExecOutcome, ExecRecord, IdempotencyRecord, KeyRecord, LeaseBeat, LeaseGivingUp, LeaseRenewed, LeaseTaking, Page,
+    PageRequest, PreviewRecord, RetentionArchive, RetentionDue, RetentionPurge, SessionAttach, SessionCreate,
+    SessionCreated, SessionDelete, SessionEnd, SessionExtend, SessionFilter, SessionMove, SessionRemake, SessionsShift,
+    SignedHead, Store, StoreError, StoredAnswer, TemplateRecord,
 };
 use async_trait::async_trait;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -141,6 +142,7 @@ macro_rules! every_store_method {
             session_activity(id: &SessionId, at: Timestamp, kind: &str) -> ();
             session_attach(change: SessionAttach) -> Changed;
             session_environment(id: &SessionId, generation: u64, state: EnvironmentState, at: Timestamp, entry: Option<AuditDraft>) -> Changed;
+            session_remake(change: SessionRemake) -> Changed;
             session_document(id: &SessionId) -> Option<Value>;
             session_unfinished(after: Option<SessionId>, limit: u32) -> Vec<Session>;
             session_due(now: Timestamp, limit: u32) -> Vec<Session>;
@@ -160,6 +162,13 @@ macro_rules! every_store_method {
             preview_put(preview: PreviewRecord, entry: AuditDraft) -> ();
             preview_list(session_id: &SessionId) -> Vec<PreviewRecord>;
             preview_remove(session_id: &SessionId, port: u16, entry: AuditDraft) -> bool;
+            retention_due(due: RetentionDue) -> Vec<Session>;
+            retention_content(id: &SessionId) -> Option<ArchiveContent>;
+            retention_record(id: &SessionId) -> Option<ArchiveRecord>;
+            retention_archive(change: RetentionArchive) -> Changed;
+            retention_purge(change: RetentionPurge) -> Changed;
+            retention_unsettled(limit: u32) -> Vec<ArchiveRecord>;
+            retention_settled(id: &SessionId, purged: bool) -> ();
             key_create(key: KeyRecord, entry: AuditDraft) -> ();
             key_list() -> Vec<KeyRecord>;
             key_revoke(id: &KeyId, at: Timestamp, entry: AuditDraft) -> Option<KeyRecord>;

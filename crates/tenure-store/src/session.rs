@@ -121,6 +121,24 @@ pub struct SessionAttach {
     pub entry: AuditDraft,
 }
 
+/// Another life of a live session's environment, made over the files of the one before, or what became of that life (EN-11). Done only while the session
+/// lives and its environment is this one in the life `from`; the new life is that one or the next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionRemake {
+    /// Which session.
+    pub id: SessionId,
+    /// The life that must be stored.
+    pub from: u64,
+    /// Its environment from now on: the same, in the life `from` or the next.
+    pub environment: SessionEnvironment,
+    /// What the host enforces from now on; as before where none is given.
+    pub enforced: Option<EnforcedLimits>,
+    /// When.
+    pub at: Timestamp,
+    /// Its audit entry.
+    pub entry: AuditDraft,
+}
+
 /// What became of a guarded change. The session is as it is afterwards.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Changed {
@@ -145,6 +163,6 @@ pub struct SessionFilter {
     pub template: Option<String>,
     /// With these words, all of them.
     pub metadata: Vec<(String, String)>,
-    /// Deleted ones too.
+    /// Deleted and archived ones too.
     pub include_deleted: bool,
 }

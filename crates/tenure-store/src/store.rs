@@ -9,9 +9,10 @@ use crate::key::KeyRecord;
 use crate::lease::{LeaseBeat, LeaseGivingUp, LeaseRenewed, LeaseTaking, SessionsShift};
 use crate::page::{Page, PageRequest};
 use crate::preview::PreviewRecord;
+use crate::retention::{ArchiveContent, ArchiveRecord, RetentionArchive, RetentionDue, RetentionPurge};
 use crate::session::{
     Changed, SessionAttach, SessionCreate, SessionCreated, SessionDelete, SessionEnd, SessionExtend, SessionFilter,
-    SessionMove,
+    SessionMove, SessionRemake,
 };
 use crate::template::TemplateRecord;
 use async_trait::async_trait;
@@ -58,13 +59,15 @@ pub trait Store: Send + Sync {
         at: Timestamp,
         entry: Option<AuditDraft>,
     ) -> Result<Changed, StoreError>;
+    /// Begins another life of a session's environment, or remembers what became of it. Refused where another life is stored, or the session has ended.
+    async fn session_remake(&self, change: SessionRemake) -> Result<Changed, StoreError>;
     /// The state document of a session.
     async fn session_document(&self, id: &SessionId) -> Result<Option<Value>, StoreError>;
     /// Sessions that live, or whose environment is not known to be gone, by ID: what a start has to look after.
     async fn session_unfinished(&self, after: Option<SessionId>, limit: u32) -> Result<Vec<Session>, StoreError>;
     /// Live sessions whose verdict may have changed by now, earliest first. Costs what it returns.
     async fn session_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Session>, StoreError>;
-    /// How many sessions are in each state, deleted ones left out.
+    /// How many sessions are in each state, deleted and archived ones left out.
     async fn session_count(&self) -> Result<Vec<(State, u64)>, StoreError>;
 
     /// Takes the lease of a session.
@@ -105,6 +108,21 @@ pub trait Store: Send + Sync {
     async fn preview_list(&self, session_id: &SessionId) -> Result<Vec<PreviewRecord>, StoreError>;
     /// Removes a port. Whether it was registered.
     async fn preview_remove(&self, session_id: &SessionId, port: u16, entry: AuditDraft) -> Result<bool, StoreError>;
+
+    /// Sessions whose time in a queue has come, earliest first. Costs what it returns.
+    async fn retention_due(&self, due: RetentionDue) -> Result<Vec<Session>, StoreError>;
+    /// What goes into a session's archive, or went into it. `None` where there is no such session, or its content was purged.
+    async fn retention_content(&self, id: &SessionId) -> Result<Option<ArchiveContent>, StoreError>;
+    /// The archive of a session, without its content; `None` where it has none.
+    async fn retention_record(&self, id: &SessionId) -> Result<Option<ArchiveRecord>, StoreError>;
+    /// Moves what a session leaves behind into its archive, one way. Ledger and document are read as before.
+    async fn retention_archive(&self, change: RetentionArchive) -> Result<Changed, StoreError>;
+    /// Purges an archived session: its content, what was said about its end, the answers under its keys, and the metadata of its audit.
+    async fn retention_purge(&self, change: RetentionPurge) -> Result<Changed, StoreError>;
+    /// Archives whose files, kept elsewhere, may not agree with them yet, by ID: each from when it was made or purged until [`Store::retention_settled`].
+    async fn retention_unsettled(&self, limit: u32) -> Result<Vec<ArchiveRecord>, StoreError>;
+    /// The files of this archive agree with it, purged or not as it is said; otherwise nothing changes.
+    async fn retention_settled(&self, id: &SessionId, purged: bool) -> Result<(), StoreError>;
 
     /// Keeps a key.
     async fn key_create(&self, key: KeyRecord, entry: AuditDraft) -> Result<(), StoreError>;

@@ -42,8 +42,11 @@ flaws! {
     ActivityIsForgotten,
     AnEndForgetsItsGuard,
     AnEntryIsWrittenTwice,
+    AnArchiveLosesItsLedger,
     AnEnvironmentForgetsItsLife,
+    ArchivesAreForgotten,
     AnIdleGuardIsTooStrict,
+    AnotherLifeIsBegunAnyway,
     AnswersAreForgotten,
     CountsAreOneTooHigh,
     DeletedOnesAreListed,
@@ -54,9 +57,16 @@ flaws! {
     ListsAreOldestFirst,
     MetadataIsLost,
     PreviewsAreAlwaysRemoved,
+    PurgesAreForgotten,
+    RetentionIsAfterTheInstant,
+    RetentionIsInNoOrder,
+    RetentionKnowsNoPieces,
+    SettledArchivesAreUnsettled,
+    SettlingTakesEveryWord,
     SettledExecsAreUnsettled,
     TheAnchorStays,
     TheFirstEntryIsHidden,
+    TombstonesForgetTheirDigests,
     UnfinishedIsInNoOrder,
 }
 
@@ -74,7 +84,7 @@ macro_rules! straight {
     ($($type:ty),+ $(,)?) => { $(impl Bend for $type {})+ };
 }
 straight! {
-    u16, u32, &str, &SessionId, &ExecId, &KeyId, &UserId, Option<u32>, Option<SessionId>, Option<AuditDraft>, AuditDraft, ClockAnchor, SessionAttach,
+    u16, u32, RetentionPurge, &str, &SessionId, &ExecId, &KeyId, &UserId, Option<u32>, Option<SessionId>, Option<AuditDraft>, AuditDraft, ClockAnchor, SessionAttach,
     SessionDelete, SessionExtend, ExecOutcome, StoredAnswer, PreviewRecord, KeyRecord, TemplateRecord, AuditFilter, EnvironmentState, PageRequest, SessionMove, LeaseGivingUp,
 }
 
@@ -139,6 +149,14 @@ impl Bend for SessionEnd {
     }
 }
 
+impl Bend for SessionRemake {
+    fn bend(&mut self, _: &str, flaw: Flaw) {
+        if flaw == Flaw::AnotherLifeIsBegunAnyway {
+            self.from = 1;
+        }
+    }
+}
+
 impl Bend for u64 {
     fn bend(&mut self, method: &str, flaw: Flaw) {
         if (flaw, method) == (Flaw::AnEnvironmentForgetsItsLife, "session_environment") {
@@ -152,6 +170,32 @@ impl Bend for ExecIntent {
         if flaw == Flaw::AStartCommandIsActivity {
             self.activity = Some("exec".into());
         }
+    }
+}
+
+impl Bend for RetentionDue {
+    fn bend(&mut self, _: &str, flaw: Flaw) {
+        match flaw {
+            Flaw::RetentionIsAfterTheInstant => self.by = Timestamp::from_ms(self.by.as_ms() - 1),
+            Flaw::RetentionKnowsNoPieces => {
+                self.limit = if self.after.is_some() { 0 } else { self.limit };
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Bend for RetentionArchive {
+    fn bend(&mut self, _: &str, flaw: Flaw) {
+        if flaw == Flaw::TombstonesForgetTheirDigests {
+            self.output = None;
+        }
+    }
+}
+
+impl Bend for bool {
+    fn bend(&mut self, _: &str, flaw: Flaw) {
+        *self |= flaw == Flaw::SettlingTakesEveryWord;
     }
 }
 
@@ -196,6 +240,18 @@ fn bend_answer(method: &str, flaw: Flaw, answer: &mut dyn Any) {
     when!(ARenewalIsForgotten, "lease_renew", |renewed: LeaseRenewed| if let LeaseRenewed::Renewed(lease) = renewed {
         lease.last_heartbeat_at = None;
     });
+    when!(RetentionIsInNoOrder, "retention_due", |due: Vec<Session>| due.reverse());
+    when!(ArchivesAreForgotten, "retention_record", |record: Option<ArchiveRecord>| *record = None);
+    when!(PurgesAreForgotten, "retention_record", |record: Option<ArchiveRecord>| if let Some(record) = record {
+        record.purged_at = None;
+    });
+    when!(
+        AnArchiveLosesItsLedger,
+        "retention_content",
+        |content: Option<ArchiveContent>| if let Some(content) = content {
+            content.execs.clear();
+        }
+    );
     when!(EverythingIsSettledFirst, "exec_settle", |first: bool| *first = true);
     when!(PreviewsAreAlwaysRemoved, "preview_remove", |removed: bool| *removed = true);
     when!(MetadataIsLost, "audit_list", |page: Page<AuditEntry>| page.items.iter_mut().for_each(|e| e.metadata = None));
@@ -227,6 +283,7 @@ impl Wrong {
             (Flaw::ActivityIsForgotten, "session_activity")
                 | (Flaw::AnswersAreForgotten, "idempotency_answer")
                 | (Flaw::TheAnchorStays, "clock_put")
+                | (Flaw::SettledArchivesAreUnsettled, "retention_settled")
                 | (Flaw::SettledExecsAreUnsettled, "exec_started")
         )
     }

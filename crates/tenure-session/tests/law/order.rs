@@ -17,6 +17,7 @@ trials![
     a_transition_out_of_the_end_is_illegal_and_to_where_it_is_is_done,
     deleting_and_undeleting_still_change_the_record_after_the_end,
     a_deleted_session_is_found_by_what_does_and_not_by_what_reads,
+    an_archived_session_is_read_where_that_is_asked_for_and_nothing_changes_it,
     nothing_reaches_an_environment_that_is_lost_or_does_not_answer,
     a_session_without_an_environment_can_be_paused_but_not_worked_in,
     only_pausing_resuming_and_ending_are_asked_for_by_name,
@@ -156,6 +157,27 @@ fn a_deleted_session_is_found_by_what_does_and_not_by_what_reads(law: &Law) {
     let gone = refused(Refusal::Gone(deleted().end.unwrap()));
     assert_eq!((law.admit)(&owner(), &deleted(), &attempt(ExecRun, at(7_000))), gone);
     assert_eq!((law.admit)(&owner(), &deleted(), &attempt(SessionGet, at(7_000))), Admission::Admit);
+}
+
+/// TR-2, TR-6, TM-2
+fn an_archived_session_is_read_where_that_is_asked_for_and_nothing_changes_it(law: &Law) {
+    for archived in [archived(false), archived(true)] {
+        for operation in [SessionGet, SessionStatus, SessionExplain, SessionAudit, SessionEvents, ExecList, ExecOutput]
+        {
+            assert_eq!((law.found)(&archived, operation, false), Lookup::Archived, "{operation}");
+            assert_eq!((law.found)(&archived, operation, true), Lookup::Ok, "{operation}");
+        }
+        let admit = |operation| (law.admit)(&owner(), &archived, &attempt(operation, at(7_000)));
+        let gone = refused(Refusal::Gone(archived.end.clone().unwrap()));
+        for operation in [ExecRun, FileRead, SessionUndelete, SessionExtend, LeaseTake] {
+            assert_eq!((law.found)(&archived, operation, false), Lookup::Ok, "{operation}");
+            assert_eq!(admit(operation), gone, "{operation}");
+        }
+        let so_already = archived.deleted_at.is_some();
+        assert_eq!(admit(SessionDelete), if so_already { Admission::Already } else { gone });
+        assert_eq!(admit(SessionTerminate), Admission::Already);
+        assert_eq!(admit(SessionGet), Admission::Admit);
+    }
 }
 
 /// TM-6, EN-10

@@ -55,6 +55,8 @@ pub fn session(state: State) -> Session {
         lease_token_last: LeaseToken(0),
         end: ended(state),
         deleted_at: None,
+        archived_at: None,
+        purged_at: None,
         environment: environment(state),
         metadata: BTreeMap::new(),
         variables: BTreeMap::new(),
@@ -64,6 +66,12 @@ pub fn session(state: State) -> Session {
 /// A sample session that was deleted.
 pub fn deleted() -> Session {
     Session { deleted_at: Some(at(6_000)), ..session(State::Terminated) }
+}
+
+/// A sample session that was archived, and perhaps deleted before.
+pub fn archived(deleted: bool) -> Session {
+    let session = session(State::Terminated);
+    Session { archived_at: Some(at(6_500)), deleted_at: deleted.then(|| at(6_000)), ..session }
 }
 
 /// The same with what is known of its environment.

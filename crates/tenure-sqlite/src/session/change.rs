@@ -5,9 +5,9 @@ use crate::audit;
 use crate::failure::Failure;
 use crate::writer::Writing;
 use rusqlite::params;
-use tenure_session::{EnvironmentState, Session, SessionId, State, Timestamp, transition};
+use tenure_session::{EnvironmentState, Session, SessionEnvironment, SessionId, State, Timestamp, transition};
 use tenure_store::{
-    AuditDraft, Changed, EndGuard, SessionAttach, SessionDelete, SessionEnd, SessionExtend, SessionMove,
+    AuditDraft, Changed, EndGuard, SessionAttach, SessionDelete, SessionEnd, SessionExtend, SessionMove, SessionRemake,
 };
 
 /// Reads, decides, writes, and says what became of it. `decide` says no by `None`; otherwise it hands back the entries of the change.
@@ -98,7 +98,7 @@ fn finish(session: &mut Session, end: &tenure_session::End, entry: &AuditDraft) 
 /// The deletion; a live session is ended first.
 pub(crate) fn delete(writing: &Writing<'_>, wanted: &SessionDelete) -> Result<Changed, Failure> {
     change(writing, &wanted.id, wanted.at, |session| {
-        if session.deleted_at.is_some() {
+        if session.deleted_at.is_some() || session.archived_at.is_some() {
             return Ok(None);
         }
         let (end, entry) = &wanted.end;
@@ -117,7 +117,12 @@ pub(crate) fn undelete(
     at: Timestamp,
     entry: &AuditDraft,
 ) -> Result<Changed, Failure> {
-    change(writing, id, at, |session| Ok(session.deleted_at.take().map(|_| vec![entry.clone()])))
+    change(writing, id, at, |session| {
+        if session.archived_at.is_some() {
+            return Ok(None);
+        }
+        Ok(session.deleted_at.take().map(|_| vec![entry.clone()]))
+    })
 }
 
 /// More time, while it lives.
@@ -139,6 +144,23 @@ pub(crate) fn attach(writing: &Writing<'_>, wanted: &SessionAttach) -> Result<Ch
         }
         session.environment = Some(wanted.environment.clone());
         session.enforced = wanted.enforced;
+        Ok(Some(vec![wanted.entry.clone()]))
+    })
+}
+
+/// The next life of its environment, or what became of this one.
+pub(crate) fn remake(writing: &Writing<'_>, wanted: &SessionRemake) -> Result<Changed, Failure> {
+    let SessionRemake { from, environment: new, .. } = wanted;
+    if new.generation != *from && new.generation != from + 1 {
+        return Err(Failure::impossible("a life of an environment follows the one before"));
+    }
+    change(writing, &wanted.id, wanted.at, |session| {
+        let is_it = |stored: &&SessionEnvironment| stored.id == new.id && stored.generation == *from;
+        if session.end.is_some() || session.environment.as_ref().filter(is_it).is_none() {
+            return Ok(None);
+        }
+        session.environment = Some(new.clone());
+        session.enforced = wanted.enforced.unwrap_or(session.enforced);
         Ok(Some(vec![wanted.entry.clone()]))
     })
 }

@@ -39,6 +39,9 @@ impl Conditions {
         if !filter.include_deleted && filter.phase != Some(Phase::Deleted) {
             wanted.all("deleted_at IS NULL", []);
         }
+        if !filter.include_deleted {
+            wanted.all("archived_at IS NULL", []);
+        }
         if let Some(owner) = &filter.owner {
             wanted.all("owner = ?", [owner.as_str().to_owned().into()]);
         }
@@ -107,10 +110,11 @@ pub(crate) fn refresh(writing: &Writing<'_>, early: &[SessionId]) -> Result<(), 
     early.iter().try_for_each(|id| move_deadline(writing, id))
 }
 
-/// How many sessions are in each state, deleted ones left out.
+/// How many sessions are in each state, deleted and archived ones left out.
 pub(crate) fn count(sql: &Connection) -> Result<Vec<(State, u64)>, Failure> {
-    let mut query =
-        sql.prepare_cached("SELECT state, count(*) FROM sessions WHERE deleted_at IS NULL GROUP BY state")?;
+    let mut query = sql.prepare_cached(
+        "SELECT state, count(*) FROM sessions WHERE deleted_at IS NULL AND archived_at IS NULL GROUP BY state",
+    )?;
     let mut rows = query.query([])?;
     let mut counts = State::ALL.map(|state| (state, 0));
     while let Some(row) = rows.next()? {
@@ -121,7 +125,8 @@ pub(crate) fn count(sql: &Connection) -> Result<Vec<(State, u64)>, Failure> {
     Ok(counts.to_vec())
 }
 
-fn sessions(sql: &Connection, query: &str, params: impl Params) -> Result<Vec<Session>, Failure> {
+/// The sessions that a query finds.
+pub(crate) fn sessions(sql: &Connection, query: &str, params: impl Params) -> Result<Vec<Session>, Failure> {
     let mut query = sql.prepare_cached(query)?;
     let mut rows = query.query(params)?;
     let mut sessions = Vec::new();

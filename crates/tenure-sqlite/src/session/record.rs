@@ -9,10 +9,10 @@ use tenure_session::{
 };
 
 /// What [`session`] reads, in its order.
-pub(super) const COLUMNS: &str = "id, owner, template, state, resumes_to, created_at, updated_at, limits, enforced, lifetime_ends_at, \
+pub(crate) const COLUMNS: &str = "id, owner, template, state, resumes_to, created_at, updated_at, limits, enforced, lifetime_ends_at, \
      last_activity_at, last_activity, lease_token, lease_ttl_ms, lease_interval_ms, lease_expires_at, lease_heartbeat_at, terminated_at, \
      termination_reason, termination_detail, failure, deleted_at, environment_id, environment_generation, environment_driver, \
-     environment_state, metadata, variables, lease_token_last";
+     environment_state, metadata, variables, lease_token_last, archived_at, purged_at";
 
 /// Reads a session, deleted or not.
 pub(crate) fn get(sql: &Connection, id: &SessionId) -> Result<Option<Session>, Failure> {
@@ -47,6 +47,8 @@ pub(super) fn session(row: &Row<'_>) -> Result<Session, Failure> {
         lease_token_last: LeaseToken(row.get(28)?),
         end: end(row)?,
         deleted_at: maybe_at(row, 21)?,
+        archived_at: maybe_at(row, 29)?,
+        purged_at: maybe_at(row, 30)?,
         environment: environment(row)?,
         metadata: json(row, 26)?,
         variables: json(row, 27)?,

@@ -50,6 +50,8 @@ pub fn session(n: u32) -> Session {
         lease_token_last: LeaseToken(1),
         end: None,
         deleted_at: None,
+        archived_at: None,
+        purged_at: None,
         environment: Some(SessionEnvironment {
             id: EnvironmentId::new(u64::from(n).to_be_bytes()),
             generation: 1,

@@ -11,6 +11,7 @@ mod idempotency;
 mod key;
 mod lease;
 mod preview;
+mod retention;
 mod session;
 mod session_change;
 mod session_end;
@@ -24,6 +25,7 @@ pub use idempotency::*;
 pub use key::*;
 pub use lease::*;
 pub use preview::*;
+pub use retention::*;
 pub use session::*;
 pub use session_change::*;
 pub use session_end::*;
@@ -92,6 +94,7 @@ macro_rules! store_conformance {
             pausing_remembers_where_resuming_leads
             an_environment_is_changed_in_its_own_life_only
             an_environment_is_attached_once
+            an_environment_lives_again_once
             more_time_is_given_while_it_lives
             activity_only_goes_forward
             an_ended_session_is_not_worked_in
@@ -150,6 +153,20 @@ macro_rules! store_conformance {
 
             previews_are_registered_once_and_listed_by_port
             a_removed_preview_is_gone
+
+            what_is_due_is_what_ended_or_was_deleted_by_then
+            what_is_due_is_looked_at_in_pieces
+            what_still_has_something_to_take_down_is_not_due
+            an_archived_session_keeps_its_end_and_its_record
+            a_session_is_archived_once
+            of_many_that_archive_a_session_one_does
+            what_changed_meanwhile_is_not_archived
+            an_archived_session_is_neither_deleted_nor_brought_back
+            the_archived_are_in_no_list_that_does_not_ask_for_them
+            answers_outlive_the_archive
+            a_purge_leaves_a_tombstone
+            a_purge_erases_what_was_said_and_the_audit_holds
+            what_is_not_settled_is_found_until_it_is
 
             keys_are_listed_oldest_first
             a_key_is_revoked_for_ever
@@ -235,6 +252,8 @@ fn session(owner: &str) -> Session {
         lease_token_last: LeaseToken(0),
         end: None,
         deleted_at: None,
+        archived_at: None,
+        purged_at: None,
         environment: Some(environment(EnvironmentState::Provisioning)),
         metadata: BTreeMap::new(),
         variables: BTreeMap::new(),

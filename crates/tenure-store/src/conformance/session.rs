@@ -102,6 +102,8 @@ pub async fn what_is_not_there_is_missing(store: &Subject) {
     let changed = store.session_environment(&id, 1, state, at(1), Some(entry(&id, "environment"))).await.unwrap();
     assert_eq!(changed, Changed::Missing);
     assert_eq!(store.session_attach(super::attachment(&id, 1)).await.unwrap(), Changed::Missing);
+    let again = super::remade(&session("alice"), 1, 2, state);
+    assert_eq!(store.session_remake(crate::SessionRemake { id: id.clone(), ..again }).await.unwrap(), Changed::Missing);
     assert_eq!(store.exec_intend(super::intent(&id)).await.unwrap(), crate::ExecIntended::Missing);
     store.session_activity(&id, at(1), "exec").await.unwrap();
     assert_eq!(store.preview_list(&id).await.unwrap(), []);

@@ -4,7 +4,7 @@ use super::{
     Subject, actions, at, change, count_done, create, crowd, done, end, entry, environment, read, ready, refused,
     session,
 };
-use crate::{Changed, SessionAttach, SessionExtend, SessionMove, StoreError};
+use crate::{Changed, SessionAttach, SessionExtend, SessionMove, SessionRemake, StoreError};
 use tenure_session::{EnforcedLimits, EnvironmentState, Session, SessionEnvironment, SessionId, State};
 
 /// An hour more.
@@ -147,6 +147,54 @@ pub async fn an_environment_is_attached_once(store: &Subject) {
     let ended = done(store.session_end(end(&ended.id, 20)).await);
     assert_eq!(refused(store.session_attach(attachment(&ended.id, 1)).await), ended);
     assert_eq!(read(store, &ended.id).await, ended);
+}
+
+/// The life `to` of the environment of a session, of whose environment `from` is stored, at second 30.
+pub(super) fn remade(session: &Session, from: u64, to: u64, state: EnvironmentState) -> SessionRemake {
+    let stored = session.environment.clone().unwrap_or_else(|| environment(state));
+    SessionRemake {
+        id: session.id.clone(),
+        from,
+        environment: SessionEnvironment { generation: to, state, ..stored },
+        enforced: None,
+        at: at(30),
+        entry: entry(&session.id, "environment_remake"),
+    }
+}
+
+/// EN-11: the next life begins once, from the one that is stored, and only while the session lives; its state stays.
+pub async fn an_environment_lives_again_once(store: &Subject) {
+    let made = ready(store, "alice").await;
+    let recovering = EnvironmentState::Recovering;
+    assert_eq!(refused(store.session_remake(remade(&made, 2, 2, recovering)).await), made, "another life is stored");
+    let mut other = remade(&made, 1, 2, recovering);
+    other.environment.id = tenure_session::EnvironmentId::new([9; 8]);
+    assert_eq!(refused(store.session_remake(other).await), made, "another environment is stored");
+    let skipped = store.session_remake(remade(&made, 1, 3, recovering)).await;
+    assert!(matches!(skipped, Ok(Changed::Refused(_)) | Err(StoreError::Corrupt(_))), "{skipped:?}");
+
+    let said = crowd(store, |_, store| {
+        let change = remade(&made, 1, 2, recovering);
+        async move { store.session_remake(change).await }
+    })
+    .await;
+    assert_eq!(count_done(&said), 1);
+    let begun = read(store, &made.id).await;
+    let lives = SessionEnvironment { generation: 2, state: recovering, ..made.environment.clone().unwrap() };
+    assert_eq!(begun, Session { environment: Some(lives), updated_at: at(30), ..made.clone() }, "nothing else changed");
+
+    let enforced = EnforcedLimits { cpu: true, ..EnforcedLimits::default() };
+    let over = SessionRemake { enforced: Some(enforced), ..remade(&made, 2, 2, EnvironmentState::Ready) };
+    let over = done(store.session_remake(over).await);
+    assert_eq!((over.environment_state(), over.enforced, over.state), (EnvironmentState::Ready, enforced, made.state));
+    assert_eq!(read(store, &made.id).await, over);
+    let audited = actions(store, &made.id).await;
+    assert_eq!(audited.iter().filter(|action| *action == "environment_remake").count(), 2);
+
+    let ended = done(store.session_end(end(&made.id, 40)).await);
+    assert_eq!(refused(store.session_remake(remade(&made, 2, 3, recovering)).await), ended);
+    let bare = create(store, Session { state: State::Ready, environment: None, ..session("alice") }).await;
+    assert_eq!(refused(store.session_remake(remade(&bare, 1, 2, recovering)).await), bare);
 }
 
 /// GV-8: more time, and none after the end.

@@ -1,7 +1,7 @@
 //! Tests of the measured store.
 
 use super::*;
-use crate::{EndGuard, ExecLedgerState, Profile, StreamTotal};
+use crate::{EndGuard, ExecLedgerState, Profile, RetentionQueue, StreamTotal};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -122,6 +122,19 @@ samples! {
         at: Sample::sample(),
         entry: Sample::sample(),
     };
+    SessionRemake = SessionRemake {
+        id: Sample::sample(),
+        from: 1,
+        environment: SessionEnvironment {
+            id: EnvironmentId::new([0; 8]),
+            generation: 2,
+            driver: String::new(),
+            state: Sample::sample(),
+        },
+        enforced: None,
+        at: Sample::sample(),
+        entry: Sample::sample(),
+    };
     SessionExtend = SessionExtend { id: Sample::sample(), by_ms: 1, at: Sample::sample(), entry: Sample::sample() };
     LeaseTaking = LeaseTaking {
         id: Sample::sample(),
@@ -159,6 +172,19 @@ samples! {
     };
     StoredAnswer = StoredAnswer { status: 200, body: Vec::new() };
     PreviewRecord = PreviewRecord { session_id: Sample::sample(), port: 8080, created_at: Sample::sample() };
+    bool = false;
+    RetentionDue = RetentionDue { queue: RetentionQueue::Ended, by: Sample::sample(), after: None, limit: 1 };
+    RetentionArchive = RetentionArchive {
+        id: Sample::sample(),
+        at: Sample::sample(),
+        deleted_at: None,
+        content: ArchiveContent { metadata: Default::default(), document: None, previews: Vec::new(), execs: Vec::new() }
+            .pack()
+            .unwrap(),
+        output: None,
+        entry: Sample::sample(),
+    };
+    RetentionPurge = RetentionPurge { id: Sample::sample(), at: Sample::sample(), entry: Sample::sample() };
     KeyRecord = KeyRecord {
         id: Sample::sample(),
         digest: String::new(),
@@ -217,6 +243,8 @@ fn session() -> Session {
         lease_token_last: LeaseToken(0),
         end: None,
         deleted_at: None,
+        archived_at: None,
+        purged_at: None,
         environment: None,
         metadata: Default::default(),
         variables: Default::default(),

@@ -214,6 +214,24 @@ pub const LAWS: &[Law] = &[
     },
     Law { wrong: "asking for the deleted does not help", found: |s, o, _| right::found(s, o, false), ..RIGHT },
     Law {
+        wrong: "the archived are the deleted",
+        found: |s, o, all| match right::found(s, o, all) {
+            Lookup::Archived => Lookup::Deleted,
+            lookup => lookup,
+        },
+        ..RIGHT
+    },
+    Law {
+        wrong: "reads find the archived",
+        found: |s, o, all| right::found(&Session { archived_at: None, ..s.clone() }, o, all),
+        ..RIGHT
+    },
+    Law {
+        wrong: "the archived can be brought back",
+        admit: |_, s, attempt| right::admit(&Session { archived_at: None, ..s.clone() }, attempt),
+        ..RIGHT
+    },
+    Law {
         wrong: "preview health is activity",
         counts_as_activity: |o, to| o == Operation::PreviewHealth || o.counts_as_activity(to),
         ..RIGHT
