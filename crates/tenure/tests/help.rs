@@ -18,6 +18,7 @@ fn help_lists_the_commands() {
       serve                   Run the server: sessions over HTTP, until SIGTERM
       run                     Run a program in an environment of its own, which is gone afterwards
       session                 Make, list, read, pause, resume and end sessions
+      lease                   Hold a session, so that nobody else works in it meanwhile
       exec                    Run a program in a session
       attach                  Open a terminal in a session, or come back to one
       execs                   List the programs that were run in a session, read what they printed,

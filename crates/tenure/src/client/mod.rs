@@ -55,6 +55,11 @@ impl Client {
         })
     }
 
+    /// The same server, for the holder of this lease.
+    pub fn holding(&self, token: u64) -> Client {
+        Client { lease_token: Some(token.to_string()), ..self.clone() }
+    }
+
     /// Sends a request; what is no success becomes a failure.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;

@@ -46,7 +46,12 @@ impl DataDir {
 
     /// `tenure` with these words, on this data directory.
     pub fn tenure<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = command();
+        self.program(&binary(), words)
+    }
+
+    /// This `tenure` with these words, on this data directory.
+    pub fn program<'a>(&self, program: &Path, words: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = command_of(program);
         command.args(words).env("TENURE_DATA_DIR", self.path()).env("TENURE_POOL_BYTES", "512M");
         command
     }
@@ -66,7 +71,11 @@ impl DataDir {
 
 /// `tenure`, free of what is set around the tests.
 pub fn command() -> Command {
-    let mut command = Command::new(binary());
+    command_of(&binary())
+}
+
+fn command_of(program: &Path) -> Command {
+    let mut command = Command::new(program);
     let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("TENURE_"));
     ours.for_each(|name| {
         command.env_remove(name);

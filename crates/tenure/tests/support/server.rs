@@ -2,8 +2,9 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(clippy::unwrap_used)]
 
-use super::{Answer, DataDir, PATIENCE, answer, answer_to, wait};
+use super::{Answer, DataDir, PATIENCE, answer, answer_to, binary, wait};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -28,17 +29,48 @@ pub fn server() -> Arc<Server> {
 impl Server {
     /// Starts one and waits until it answers.
     pub fn start() -> Server {
-        let dir = DataDir::new();
-        let (child, url) = spawn(&dir);
+        Server::start_from(&binary(), DataDir::new())
+    }
+
+    /// Starts this program over this data directory.
+    pub fn start_from(program: &Path, dir: DataDir) -> Server {
+        let (child, url) = spawn(program, &dir);
         Server { dir, child: Mutex::new(child), url }
     }
 
-    /// Kills it, with no time for last words, and starts another on the same data directory, at another port.
-    pub fn kill_and_start(&mut self) {
+    /// Kills it, with no time for last words.
+    pub fn kill(&mut self) {
         let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         child.kill().unwrap();
         child.wait().unwrap();
-        (*child, self.url) = spawn(&self.dir);
+    }
+
+    /// Starts this program on the same data directory, at another port, after a kill.
+    pub fn start_again_from(&mut self, program: &Path) {
+        let (child, url) = spawn(program, &self.dir);
+        (self.child, self.url) = (Mutex::new(child), url);
+    }
+
+    /// Kills it and starts another on the same data directory, at another port.
+    pub fn kill_and_start(&mut self) {
+        self.kill();
+        self.start_again_from(&binary());
+    }
+
+    /// Ends what lives, since sessions outlive their server, and then the server.
+    pub fn stop(&self) {
+        let listed = self.ask(["--json", "session", "list", "--all"]);
+        if let Ok(listed) = serde_json::from_slice::<serde_json::Value>(&listed.stdout) {
+            for session in listed["items"].as_array().into_iter().flatten().filter(|one| one["terminated_at"].is_null())
+            {
+                self.ask(["session", "terminate", session["id"].as_str().unwrap_or_default()]);
+            }
+        }
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        wait(&mut child, PATIENCE);
     }
 
     /// Its data directory.
@@ -88,9 +120,9 @@ impl Server {
     }
 }
 
-fn spawn(dir: &DataDir) -> (Child, String) {
+fn spawn(program: &Path, dir: &DataDir) -> (Child, String) {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("server.log")).unwrap();
-    let mut command = dir.tenure(["serve", "--listen", "127.0.0.1:0", "--set", "pool.ready=0"]);
+    let mut command = dir.program(program, ["serve", "--listen", "127.0.0.1:0", "--set", "pool.ready=0"]);
     let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -102,19 +134,10 @@ fn spawn(dir: &DataDir) -> (Child, String) {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Sessions outlive their server; those of the tests must not.
-        let listed = self.ask(["--json", "session", "list", "--all"]);
-        if let Ok(listed) = serde_json::from_slice::<serde_json::Value>(&listed.stdout) {
-            for session in listed["items"].as_array().into_iter().flatten().filter(|one| one["terminated_at"].is_null())
-            {
-                self.ask(["session", "terminate", session["id"].as_str().unwrap_or_default()]);
-            }
+        let has_stopped = self.child.get_mut().unwrap_or_else(PoisonError::into_inner).try_wait();
+        if !has_stopped.is_ok_and(|status| status.is_some()) {
+            self.stop();
         }
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
-        wait(&mut child, PATIENCE);
     }
 }
 
