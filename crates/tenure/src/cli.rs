@@ -5,7 +5,7 @@ use crate::command::contract::{
     SessionLifecycle, SessionStatus,
 };
 use crate::command::{
-    attach, audit, completions, config, exec, execs, file, key, preview, run, serve, session, template,
+    attach, audit, completions, config, exec, execs, file, key, lease, preview, run, serve, session, template,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -64,6 +64,9 @@ pub enum Command {
     /// Make, list, read, pause, resume and end sessions
     #[command(subcommand)]
     Session(session::Command),
+    /// Hold a session, so that nobody else works in it meanwhile
+    #[command(subcommand)]
+    Lease(lease::Command),
     /// Run a program in a session
     Exec(exec::Args),
     /// Open a terminal in a session, or come back to one
@@ -139,6 +142,7 @@ impl Command {
             Command::Serve(_)
             | Command::Run(_)
             | Command::Session(_)
+            | Command::Lease(_)
             | Command::Exec(_)
             | Command::Attach(_)
             | Command::Execs(_)

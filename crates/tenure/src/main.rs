@@ -88,6 +88,7 @@ fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Failure> {
             }
         }
         Command::Session(command) => wait(command::session::run(&client()?, show, command)),
+        Command::Lease(command) => wait(command::lease::run(&client()?, show, command)),
         Command::Exec(args) => wait(command::exec::run(&client()?, show, args)),
         Command::Attach(args) => wait(command::attach::run(&client()?, show, args)),
         Command::Execs(command) => wait(command::execs::run(&client()?, show, command)),

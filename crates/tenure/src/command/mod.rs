@@ -12,6 +12,7 @@ mod exec_input;
 pub mod execs;
 pub mod file;
 pub mod key;
+pub mod lease;
 pub mod preview;
 pub mod run;
 mod run_files;
