@@ -87,6 +87,7 @@ impl Client {
             if lives && self.sessions[index].lives() {
                 self.inside_check(index)?;
             }
+            self.token_check(index)?;
             self.audit_check(index)?;
         }
         Ok(())

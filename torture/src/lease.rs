@@ -170,6 +170,14 @@ impl Client {
         self.lease_take(index, true)
     }
 
+    /// The next token is above all that were given, also by servers that are dead.
+    pub(crate) fn token_check(&mut self, index: usize) -> Result<(), Stopped> {
+        if self.sessions[index].lives() && self.sessions[index].hold.token_last > 0 {
+            self.lease_take(index, true)?;
+        }
+        Ok(())
+    }
+
     /// The end of a lifetime stays where it was acknowledged, whatever the wall clock does.
     fn lifetime_check(&mut self, index: usize, body: &Value) {
         let session = &self.sessions[index];

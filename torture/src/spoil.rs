@@ -2,6 +2,7 @@
 
 use crate::process;
 use crate::server::Server;
+use crate::tear;
 use rustix::process::Signal;
 use std::io;
 use std::path::Path;
@@ -18,7 +19,17 @@ pub enum Spoil {
     LoseOutput,
     /// A process stays behind.
     LeaveProcess,
+    /// What was acknowledged last was never made durable, as by a server that takes no notice of a failed sync and then loses power.
+    Unsynced,
+    /// Lease tokens begin again below those that were given.
+    TokenTwice,
 }
+
+/// How many of the log's commits a power cut takes that were acknowledged.
+const COMMITS_LOST: usize = 40;
+
+/// The database's log, below the data directory.
+const LOG: &str = "store/tenure.db-wal";
 
 /// From which round on it is done, after a kill under load.
 const ROUND: u64 = 4;
@@ -48,6 +59,8 @@ impl Spoiler {
             }
             Spoil::DieTogether => server.agents().into_iter().for_each(|pid| process::signal(pid, Signal::KILL)),
             Spoil::LoseOutput => behead_all(&server.dir().join("output"))?,
+            Spoil::Unsynced => tear::lose(&server.dir().join(LOG), COMMITS_LOST)?,
+            Spoil::TokenTwice => tokens_again(&store)?,
             Spoil::LeaveProcess => {
                 let mut sleep = Command::new("sleep");
                 self.left = Some(sleep.arg("300").env("TENURE_DATA_DIR", server.dir()).spawn()?);
@@ -64,6 +77,16 @@ impl Drop for Spoiler {
             let _ = left.wait();
         }
     }
+}
+
+/// Takes the guard away, and forgets how far the tokens were.
+fn tokens_again(store: &Path) -> anyhow::Result<()> {
+    let database = rusqlite::Connection::open(store.join("tenure.db"))?;
+    database.execute_batch(
+        "DROP TRIGGER sessions_lease_token_grows; DROP TRIGGER sessions_lease_token_is_remembered;
+         UPDATE sessions SET lease_token_last = 0 WHERE terminated_at IS NULL;",
+    )?;
+    Ok(())
 }
 
 fn copy_all(from: &Path, to: &Path) -> io::Result<()> {

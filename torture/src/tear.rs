@@ -41,6 +41,16 @@ pub fn last_commit(log: &[u8]) -> Option<(usize, usize)> {
     Some((before, last?))
 }
 
+/// Takes so many of the last commits away, or all there are.
+pub fn lose(path: &Path, commits: usize) -> std::io::Result<()> {
+    for _ in 0..commits {
+        if !tear(path, Torn::Missing, 0)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Tears the last commit of a log, from so many thousandths of it on. Whether there was one.
 pub fn tear(path: &Path, torn: Torn, thousandths: u64) -> std::io::Result<bool> {
     let log = std::fs::read(path)?;

@@ -47,7 +47,7 @@ fn run(kills: u64, menu: Menu, spoil: Option<Spoil>) -> Option<Report> {
 /// TM-1, TM-2, TM-8, TR-5, LC-5, LC-6, EN-4, EN-10
 #[test]
 fn nothing_acknowledged_is_lost_when_the_manager_is_killed_at_random() {
-    if let Some(report) = torture(150, Menu::default()) {
+    if let Some(report) = torture(120, Menu::default()) {
         assert!(report.acknowledged() > 500, "there was hardly any load");
     }
 }
@@ -55,9 +55,18 @@ fn nothing_acknowledged_is_lost_when_the_manager_is_killed_at_random() {
 /// TM-1, TM-2, TM-8, TR-5, LC-5, LC-6, EN-4, EN-10
 #[test]
 fn nothing_acknowledged_is_lost_when_the_manager_is_killed_at_any_write_or_message() {
-    if let Some(report) = torture(150, Menu { points: true, tear: true, keeper: true, agents: true }) {
+    if let Some(report) = torture(120, Menu { points: true, tear: true, keeper: true, agents: true, ..Menu::default() }) {
         assert!(report.acknowledged() > 500, "there was hardly any load");
     }
+}
+
+/// TM-1, LS-4, GV-6, QA-1, EN-4
+#[test]
+fn nothing_acknowledged_is_lost_when_syncs_fail_and_the_wall_clock_jumps() {
+    let Some(report) = torture(60, Menu { fsync: true, clock: true, ..Menu::default() }) else { return };
+    let had = |kind: &str| report.kills.keys().any(|name| name.contains(kind));
+    assert!(had("syncs failed") || report.skipped.contains_key("points, torn writes, failing syncs"), "{report}");
+    assert!(had("wall clock") || report.skipped.contains_key("wall clock"), "{report}");
 }
 
 /// Runs a few kills with something spoilt on purpose.
@@ -85,6 +94,18 @@ fn environments_that_die_with_the_manager_are_found_out() {
 #[test]
 fn lost_output_is_found_out() {
     found_out(Spoil::LoseOutput, "the output of");
+}
+
+/// TM-1: a server that acknowledges what it could not make durable does not pass.
+#[test]
+fn what_was_never_made_durable_is_found_out() {
+    found_out(Spoil::Unsynced, " client ");
+}
+
+/// LS-7: a server that gives a lease token twice does not pass.
+#[test]
+fn a_lease_token_that_is_given_twice_is_found_out() {
+    found_out(Spoil::TokenTwice, "was given twice");
 }
 
 /// TM-8: a server that leaves something behind does not pass.
