@@ -113,12 +113,20 @@ impl Engine {
         .await
     }
 
-    /// Makes the first key, an administrator's, where the store has none at all.
-    pub async fn key_first_admin(&self) -> Result<Option<KeyMade>, EngineError> {
+    /// Makes the first key, an administrator's, where the store has none at all. Its secret is handed out before the key is good, so that a crash
+    /// in between leaves no key whose secret nobody has; the next start then makes another.
+    pub async fn key_first_admin(
+        &self,
+        hand_out: impl FnOnce(&str) -> std::io::Result<()>,
+    ) -> Result<Option<KeyRecord>, EngineError> {
         if !self.store().key_list().await?.is_empty() {
             return Ok(None);
         }
         let (now, secret) = (self.now(), self.secret()?);
+        hand_out(&secret).map_err(|error| EngineError::Unavailable {
+            what: "the first key's secret cannot be kept",
+            chain: error.to_string(),
+        })?;
         let user: UserId = "admin".parse().map_err(|_| EngineError::Internal("admin is no user".to_owned()))?;
         let record = KeyRecord {
             id: KeyId::new(self.random()?),
@@ -141,7 +149,7 @@ impl Engine {
             reason: Some("first start".to_owned()),
             metadata: about(&record),
         };
-        self.key_keep(record, secret, entry).await.map(Some)
+        Ok(Some(self.key_keep(record, secret, entry).await?.record))
     }
 
     /// The key with this secret, where it is good now. Looked up by digest, so that how long it takes tells nothing about any secret.

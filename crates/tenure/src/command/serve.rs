@@ -121,9 +121,8 @@ async fn serve(dir: &Path, config: &Config, keeper: KeeperProcess, listener: Tcp
 /// The first start makes an administrator's key, in a file that only its owner can read.
 async fn first_key(dir: &Path, engine: &Engine) -> Result<(), Failure> {
     let path = dir.join(secrets::ADMIN_KEY);
-    if let Some(made) = engine.key_first_admin().await? {
-        secrets::write(&path, &made.secret)?;
-        tracing::info!(key = %made.record.id, file = %path.display(), "the first administrator's key was made");
+    if let Some(made) = engine.key_first_admin(|secret| secrets::write(&path, secret)).await? {
+        tracing::info!(key = %made.id, file = %path.display(), "the first administrator's key was made");
     }
     Ok(())
 }
