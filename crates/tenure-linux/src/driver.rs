@@ -243,7 +243,13 @@ impl Driver for LinuxDriver {
         let (driver, (sender, receiver)) = (self.clone(), oneshot::channel());
         tokio::spawn(async move {
             let made = driver.remake_bound(&spec, &template).await;
-            drop(turn);
+            let made = match (made, turn.ends()) {
+                (Ok(environment), false) => {
+                    let _ = environment.destroy(Duration::ZERO).await;
+                    Err(EnvironmentError::Gone)
+                }
+                (made, _) => made,
+            };
             let _ = sender.send(made);
         });
         let made = receiver.await.map_err(|_| EnvironmentError::Unavailable("the driver is shutting down".into()))?;
@@ -259,6 +265,8 @@ impl Driver for LinuxDriver {
     }
 
     async fn discard(&self, id: &EnvironmentId) -> Result<(), EnvironmentError> {
+        // First, so that what is being made again is seen by one of the two.
+        Remaking::forget(&self.shared, id);
         crate::adopt::discard(&self.shared.keeper, id).await
     }
 }
@@ -271,11 +279,14 @@ impl Remaking {
         let first = shared.remaking.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
         first.then(|| Remaking(shared.clone(), id.clone()))
     }
-}
 
-impl Drop for Remaking {
-    fn drop(&mut self) {
-        self.0.remaking.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    /// It is over. Whether it is still wanted: what was discarded meanwhile is not.
+    fn ends(self) -> bool {
+        Remaking::forget(&self.0, &self.1)
+    }
+
+    fn forget(shared: &Shared, id: &EnvironmentId) -> bool {
+        shared.remaking.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
     }
 }
 

@@ -169,13 +169,19 @@ impl Keeper {
 
     fn cleaned(&mut self, name: &str, problem: Option<String>) {
         let forgotten = self.forgotten.remove(name);
+        let survivor = self.ground.survivor(name);
+        if forgotten && survivor.is_some() && problem.is_none() {
+            // It was discarded while what ran over them was taken down.
+            self.forgotten.insert(name.to_owned());
+            return self.clean(name, clean::Files::Remove);
+        }
         // What resists stays known, so that somebody can try again.
         if forgotten && problem.is_none() {
             self.told.remove(name);
             let _ = self.facts.remove(name);
         }
         // It was given files of another boot, and did not come so far as to own them.
-        if let Some(owner) = self.ground.survivor(name) {
+        if let Some(owner) = survivor {
             self.survived(name, owner);
         }
         self.tell(&Answer::Cleaned { berth: name.to_owned(), problem }, &[]);

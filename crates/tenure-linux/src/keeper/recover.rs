@@ -18,6 +18,8 @@ pub enum Recovered {
     Ended(Box<Facts>),
     /// Somebody has to be told of it, and nothing is to be done until it is discarded: it has ended and was cleaned up, or it is lost.
     Told(Box<Facts>),
+    /// As [`Recovered::Told`], of files of another boot; what runs there was not finished when its keeper died, and goes.
+    Unfinished(Box<Facts>),
     /// It belongs to nobody, and is to be taken down.
     Stray,
 }
@@ -25,12 +27,16 @@ pub enum Recovered {
 /// Everything of this instance, by berth.
 pub fn everything(ground: &Ground, facts: &FactsDir) -> Vec<(String, Recovered)> {
     let mut written = facts.read_all();
-    names(ground, written.keys())
+    let running: BTreeSet<String> = running(ground).collect();
+    names(ground, &running, written.keys())
         .into_iter()
         .map(|name| {
             let found = match (written.remove(&name), ground.survivor(&name)) {
                 (Some(facts), _) if facts.boot_id == ground.boot_id && facts.bound.is_some() => recover(facts),
                 // What a volume says of itself is newer than what was written down elsewhere, or as old.
+                (_, Some(owner)) if running.contains(&name) => {
+                    Recovered::Unfinished(Box::new(survivor(ground, &name, owner)))
+                }
                 (_, Some(owner)) => Recovered::Told(Box::new(survivor(ground, &name, owner))),
                 (Some(facts), None) if facts.bound.is_some() => Recovered::Told(Box::new(rebooted(ground, facts))),
                 (Some(_) | None, None) => Recovered::Stray,
@@ -80,13 +86,22 @@ fn other_boot(then: &str, now: &str) -> String {
     format!("the host has booted since: {then} then, {now} now")
 }
 
-/// All berths of which anything is there.
-fn names<'a>(ground: &Ground, written: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+/// The berths in which an agent runs.
+fn running(ground: &Ground) -> impl Iterator<Item = String> {
     let prefix = format!("{}/", ground.instance.uuid);
-    let running = process::marks(&prefix).into_iter().map(|mark| mark[prefix.len()..].to_owned());
+    process::marks(&prefix).into_iter().map(move |mark| mark[prefix.len()..].to_owned())
+}
+
+/// All berths of which anything is there.
+fn names<'a>(
+    ground: &Ground,
+    running: &BTreeSet<String>,
+    written: impl Iterator<Item = &'a String>,
+) -> BTreeSet<String> {
     let sockets = std::fs::read_dir(ground.instance.sockets()).into_iter().flatten().flatten();
     let sockets = sockets.filter_map(|entry| entry.file_name().into_string().ok());
-    let found = running.chain(sockets).chain(ground.groups.existing_names()).chain(ground.volumes.existing());
+    let found =
+        running.iter().cloned().chain(sockets).chain(ground.groups.existing_names()).chain(ground.volumes.existing());
     found.chain(written.cloned()).filter(|name| is_berth(name)).collect()
 }
 

@@ -116,6 +116,10 @@ impl Keeper {
                     self.clean(&name, clean::Files::Remove);
                 }
                 Recovered::Told(facts) => drop(self.told.insert(name, *facts)),
+                Recovered::Unfinished(facts) => {
+                    self.told.insert(name.clone(), *facts);
+                    self.clean(&name, clean::Files::KeepSurvivors);
+                }
                 Recovered::Stray => {
                     self.forgotten.insert(name.clone());
                     self.clean(&name, clean::Files::KeepSurvivors);

@@ -73,7 +73,13 @@ pub fn overlay(base: &Path, volume: &Path) -> Step<Mount> {
         // A volume then says by itself what it changes, which is what a snapshot takes.
         ("index", "off"),
     ];
-    Mount::new("overlay", &options, PLAIN).step("overlay")
+    let mount = Mount::new("overlay", &options, PLAIN).step("overlay")?;
+    // Without room for its work directory the kernel says nothing, and gives one that cannot be written.
+    let flags = rustix::fs::fstatvfs(&mount.0).step("overlay")?.f_flag;
+    if flags.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        return Err(Failed::new("overlay", "it is read-only: there is no room in the volume, or no right to it"));
+    }
+    Ok(mount)
 }
 
 /// Mounts all that belongs on top of the root. The working directory is the new root; the old one is still there.
