@@ -5,7 +5,7 @@ use crate::command::contract::{
     SessionLifecycle, SessionStatus,
 };
 use crate::command::{
-    attach, audit, completions, config, exec, execs, file, key, lease, preview, run, serve, session, template,
+    attach, audit, completions, config, exec, execs, file, key, lease, preview, run, selftest, serve, session, template,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -94,6 +94,8 @@ pub enum Command {
     Config(config::Command),
     /// Say which walls and limits this host can give, and what to do where one is missing
     Doctor,
+    /// Try on this host what is promised: kill a server of its own, and compare
+    Selftest(selftest::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Contract: whether an identity is complete and well formed
@@ -153,6 +155,7 @@ impl Command {
             | Command::Audit(_)
             | Command::Config(_)
             | Command::Doctor
+            | Command::Selftest(_)
             | Command::Completions(_) => false,
         }
     }

@@ -74,6 +74,7 @@ fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Failure> {
         Command::Serve(args) => command::serve::run(&here(&args)?),
         Command::Run(args) => command::run::run(&plain()?, args),
         Command::Doctor => command::doctor::run(&plain()?),
+        Command::Selftest(args) => command::selftest::run(&plain()?, &args),
         Command::Config(command) => {
             let sources = sources(global, surroundings, command.flags());
             command::config::run(&sources, &command, global.json)

@@ -8,14 +8,7 @@ use tenure_linux::keeper::{self, Settings};
 
 /// Prints the report. Exit code 0 if environments can be made, 10 if not.
 pub fn run(context: &Context) -> Result<u8, Failure> {
-    let settings = Settings { only_one: true, berths_ready: 0, ..super::run::keeper_settings(context, false) };
-    let keeper = keeper::start(settings)?;
-    let report = super::runtime()?.block_on(async {
-        let driver = LinuxDriver::connect(keeper)?;
-        let report = driver.host().await;
-        driver.shut_down().await;
-        Ok::<_, Failure>(report)
-    })?;
+    let report = report(context)?;
     if context.json {
         let text =
             serde_json::to_string_pretty(&report).map_err(|error| Failure::new(Code::Internal, error.to_string()))?;
@@ -24,6 +17,18 @@ pub fn run(context: &Context) -> Result<u8, Failure> {
         super::print(&in_words(&report))?;
     }
     Ok(if report.walls.iter().any(|wall| wall.state == WallState::Down) { 10 } else { 0 })
+}
+
+/// The report itself. To be asked for while there is one thread.
+pub fn report(context: &Context) -> Result<HostReport, Failure> {
+    let settings = Settings { only_one: true, berths_ready: 0, ..super::run::keeper_settings(context, false) };
+    let keeper = keeper::start(settings)?;
+    super::runtime()?.block_on(async {
+        let driver = LinuxDriver::connect(keeper)?;
+        let report = driver.host().await;
+        driver.shut_down().await;
+        Ok(report)
+    })
 }
 
 fn in_words(report: &HostReport) -> String {
