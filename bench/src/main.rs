@@ -20,6 +20,12 @@ const HOME: &str = "/var/tmp";
 const WHOLE_PAUSE: Duration = Duration::from_millis(100);
 const IDLE: usize = 1000;
 const IDLE_QUICK: usize = 100;
+const LEASED: usize = 250_000;
+const LEASED_QUICK: usize = 25_000;
+const SWEPT: usize = 1_000_000;
+const SWEPT_QUICK: usize = 100_000;
+const RESTARTED: usize = 200;
+const RESTARTED_QUICK: usize = 40;
 
 /// Side-by-side benchmarks. Needs root; the tools it compares with are found in PATH, and named when absent.
 #[derive(Debug, Parser)]
@@ -57,6 +63,12 @@ enum Wanted {
     Idle,
     /// The service: create, exec, fifty at once, a thousand idle sessions and the API's overhead, over HTTP.
     Http,
+    /// Lease renewals per second, each on the disk before it is answered, beside etcd and PostgreSQL.
+    Renewals,
+    /// A thousand sessions that are due, among ten thousand and among a million.
+    Sweep,
+    /// From `kill -9` and a start to the first answer, with sessions that live on.
+    Restart,
     /// All of them.
     All,
 }
@@ -74,6 +86,7 @@ impl Wanted {
         match self {
             Wanted::Create | Wanted::Exec | Wanted::Whole | Wanted::Http | Wanted::All => true,
             Wanted::Cycles | Wanted::Fifty | Wanted::Idle => false,
+            Wanted::Renewals | Wanted::Sweep | Wanted::Restart => false,
         }
     }
 }
@@ -121,6 +134,18 @@ fn print(wanted: Wanted, arguments: &Arguments, tenure: &Tenure, found: &mut Fou
         Wanted::Http => {
             let idle = if arguments.quick { IDLE_QUICK } else { IDLE };
             http::tables(&arguments.tenure, work, peers, effort, idle)?
+        }
+        Wanted::Renewals => {
+            let sessions = if arguments.quick { LEASED_QUICK } else { LEASED };
+            http::renewals::tables(&arguments.tenure, work, effort, sessions)?
+        }
+        Wanted::Sweep => {
+            let sessions = if arguments.quick { SWEPT_QUICK } else { SWEPT };
+            vec![http::sweep::table(&arguments.tenure, work, effort, sessions)?]
+        }
+        Wanted::Restart => {
+            let sessions = if arguments.quick { RESTARTED_QUICK } else { RESTARTED };
+            vec![http::restart::table(&arguments.tenure, work, effort, sessions)?]
         }
         Wanted::All => Vec::new(),
     };

@@ -55,6 +55,30 @@ impl Samples {
     }
 }
 
+/// What was done in a window of time.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    /// How often.
+    pub count: u64,
+    /// How long all of it took.
+    pub took: Duration,
+    /// How long each took, where that is known.
+    pub latencies: Samples,
+}
+
+impl Done {
+    /// How often per second.
+    pub fn rate(&self) -> f64 {
+        self.count as f64 / self.took.as_secs_f64()
+    }
+}
+
+/// The middle one.
+pub fn middle(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
 /// A number of milliseconds with as many digits as it deserves.
 pub fn ms(value: f64) -> String {
     match value {

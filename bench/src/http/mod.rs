@@ -2,9 +2,14 @@
 
 mod client;
 mod crowd;
+mod fill;
+mod load;
 mod overhead;
+pub mod renewals;
+pub mod restart;
 mod server;
 mod single;
+pub mod sweep;
 
 pub use overhead::serve_bare;
 

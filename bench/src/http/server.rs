@@ -21,29 +21,81 @@ pub struct Server {
     pub address: SocketAddr,
     key: String,
     dir: PathBuf,
+    start: Start,
+    leaves: Leaves,
+}
+
+/// How a server is started, every time.
+struct Start {
+    program: PathBuf,
+    ready: usize,
+    settings: &'static [(&'static str, &'static str)],
+}
+
+/// What a server has when its table is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaves {
+    /// Environments: its sessions are ended before it stops.
+    Environments,
+    /// Rows alone, maybe a million of them: they go with their directory.
+    Rows,
 }
 
 impl Server {
     /// Starts one that keeps so many environments ready.
     pub fn start(program: &Path, work: &Path, ready: usize) -> anyhow::Result<Server> {
-        let dir = work.join(format!("serve-{ready}"));
+        let start = Start { program: program.to_owned(), ready, settings: &[] };
+        Server::begin(start, work.join(format!("serve-{ready}")), Leaves::Environments)
+    }
+
+    /// Starts one that makes no environments, with these settings.
+    pub fn of_rows(
+        program: &Path,
+        work: &Path,
+        name: &str,
+        settings: &'static [(&'static str, &'static str)],
+    ) -> anyhow::Result<Server> {
+        let start = Start { program: program.to_owned(), ready: 0, settings };
+        Server::begin(start, work.join(name), Leaves::Rows)
+    }
+
+    fn begin(start: Start, dir: PathBuf, leaves: Leaves) -> anyhow::Result<Server> {
         fs::create_dir_all(&dir)?;
-        let mut child = Command::new(program)
-            .arg("--data-dir")
-            .arg(&dir)
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .env("TENURE_POOL_READY", ready.to_string())
-            .env("TENURE_POOL_BYTES", POOL_BYTES)
-            .env("TENURE_LOG", "error")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("{}", program.display()))?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
-        let address = line.trim().strip_prefix(READY).with_context(|| format!("it said {line:?}"))?.parse()?;
+        let (child, address) = start.begin(&dir)?;
         let key = fs::read_to_string(dir.join("admin.key"))?.trim().to_owned();
-        Ok(Server { child, address, key, dir })
+        Ok(Server { child, address, key, dir, start, leaves })
+    }
+
+    /// Tells it to stop, and waits until it has.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        // Its own child, so the number is nobody else's.
+        let pid = self.child.id().to_string();
+        ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "it could not be told to stop");
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Kills it where it stands, and waits until it is gone.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again on the same data, and returns when it listens.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        (self.child, self.address) = self.start.begin(&self.dir)?;
+        Ok(())
+    }
+
+    /// Its database.
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("store/tenure.db")
+    }
+
+    /// Its administrator's key.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// A connection to it, as its administrator.
@@ -87,14 +139,34 @@ impl Server {
     }
 }
 
+impl Start {
+    fn begin(&self, dir: &Path) -> anyhow::Result<(Child, SocketAddr)> {
+        let mut child = Command::new(&self.program)
+            .arg("--data-dir")
+            .arg(dir)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .env("TENURE_POOL_READY", self.ready.to_string())
+            .env("TENURE_POOL_BYTES", POOL_BYTES)
+            .env("TENURE_LOG", "error")
+            .envs(self.settings.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{}", self.program.display()))?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+        let address = line.trim().strip_prefix(READY).with_context(|| format!("it said {line:?}"))?.parse()?;
+        Ok((child, address))
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // Sessions outlive their server: each is ended first.
-        let _ = self.end_all();
-        // Its own child, so the number is nobody else's.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let _ = self.child.wait();
+        if self.leaves == Leaves::Environments {
+            let _ = self.end_all();
+        }
+        let _ = self.stop();
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -2,8 +2,10 @@
 
 pub mod bundle;
 pub mod bwrap;
+pub mod etcd;
 pub mod oci;
 pub mod podman;
+pub mod postgres;
 pub mod tenure_run;
 
 use std::fs::{self, File};
