@@ -45,7 +45,9 @@ fn log(config: &Config) -> Result<(), Failure> {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.log)
         .map_err(|error| Failure::new(Code::Validation, format!("log: {error}")))?;
     // Set once per process, here; standard output is for what callers read.
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A log that cannot be written, as on a full disk, is no reason to fail; to say so in the same place would be a panic.
+    log.log_internal_errors(false).init();
     Ok(())
 }
 
