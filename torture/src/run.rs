@@ -27,6 +27,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// The server's log, beside the data directory: not on a disk that is going to be full.
+const LOG: &str = "torture.log";
 /// The log of the database, below the data directory.
 const DATABASE_LOG: &str = "store/tenure.db-wal";
 /// The files of the database whose syncs fail where they are to.
@@ -96,7 +98,7 @@ impl Run {
         let mut report = Report::new(plan.seed);
         let faults = Faults::make(plan, &mut report)?;
         let dir = faults.disk().map_or_else(|| plan.dir.clone(), |disk| disk.dir().join("data"));
-        let mut server = Server::new(&plan.program, &dir)?;
+        let mut server = Server::new(&plan.program, &dir, plan.dir.with_extension(LOG))?;
         server.set(faults.variables());
         let traces = Traces::watch(server.dir());
         // The first start makes the storage and the administrator's key; from then on any instant will do.

@@ -18,7 +18,6 @@ const READY: &str = "tenure listens on http://";
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a stop may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
-const LOG: &str = "torture.log";
 
 /// A server's data directory, its program, and its process while there is one.
 pub struct Server {
@@ -35,11 +34,10 @@ struct Running {
 }
 
 impl Server {
-    /// Over this data directory, which is made where there is none; the log goes beside it.
-    pub fn new(program: &Path, dir: &Path) -> anyhow::Result<Server> {
+    /// Over this data directory, which is made where there is none; it logs into this file.
+    pub fn new(program: &Path, dir: &Path, log: PathBuf) -> anyhow::Result<Server> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir.join("instances"))?;
         let dir = dir.canonicalize()?;
-        let log = dir.with_extension(LOG);
         Ok(Server { program: program.to_owned(), dir, log, variables: Vec::new(), running: None })
     }
 
