@@ -13,6 +13,7 @@
 //! `docs/adr/0003-sqlite.md`.
 
 mod audit;
+mod backup;
 mod clock;
 mod connection;
 mod cursor;
@@ -36,5 +37,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use backup::backup;
 pub use heads::HeadSigning;
 pub use open::{OpenError, SqliteOptions, SqliteStore};

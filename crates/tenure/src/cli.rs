@@ -5,7 +5,8 @@ use crate::command::contract::{
     SessionLifecycle, SessionStatus,
 };
 use crate::command::{
-    attach, audit, completions, config, exec, execs, file, key, lease, preview, run, selftest, serve, session, template,
+    attach, audit, backup, completions, config, exec, execs, file, key, lease, preview, run, selftest, serve, session,
+    template,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -89,6 +90,8 @@ pub enum Command {
     /// List what was done, and verify that the record of it is as it was written
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Copy what is remembered into a data directory of its own, also while a server runs
+    Backup(backup::Args),
     /// Check the configuration, or show it and where each value was written
     #[command(subcommand)]
     Config(config::Command),
@@ -153,6 +156,7 @@ impl Command {
             | Command::Template(_)
             | Command::Key(_)
             | Command::Audit(_)
+            | Command::Backup(_)
             | Command::Config(_)
             | Command::Doctor
             | Command::Selftest(_)

@@ -29,9 +29,12 @@ fn help_lists_the_commands() {
                               from
       key                     Make, list, revoke and rotate API keys
       audit                   List what was done, and verify that the record of it is as it was written
+      backup                  Copy what is remembered into a data directory of its own, also while a
+                              server runs
       config                  Check the configuration, or show it and where each value was written
       doctor                  Say which walls and limits this host can give, and what to do where one is
                               missing
+      selftest                Try on this host what is promised: kill a server of its own, and compare
       completions             Print a completion script for a shell
       session-identity        Contract: whether an identity is complete and well formed
       session-lifecycle       Contract: the state of a session, and moving it
@@ -39,6 +42,7 @@ fn help_lists_the_commands() {
       environment-access      Contract: access to an environment, granted or denied
       session-status          Contract: what a session's user sees of it
       failure-classification  Contract: how bad a failure is, and what helps
+      cleanup-ttl             Contract: whether a session is to be cleaned up, and cleaning up
       help                    Print this message or the help of the given subcommand(s)
 
     Options:

@@ -3,6 +3,7 @@
 pub mod attach;
 mod attach_modes;
 pub mod audit;
+pub mod backup;
 pub mod completions;
 pub mod config;
 pub mod contract;

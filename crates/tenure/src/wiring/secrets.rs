@@ -9,7 +9,7 @@ use std::path::Path;
 /// The server's first key, alone on one line.
 pub const ADMIN_KEY: &str = "admin.key";
 /// The key that signs the audit's heads: 64 hex digits.
-const AUDIT_KEY: &str = "audit.key";
+pub const AUDIT_KEY: &str = "audit.key";
 /// The key that checks those signatures: 64 hex digits, for everybody.
 pub const AUDIT_PUBLIC_KEY: &str = "audit.pub";
 

@@ -56,6 +56,11 @@ pub fn open(data_dir: &Path, registry: &mut Registry) -> Result<Opened, Failure>
     Ok(Opened { store: metered.clone(), metered, clock })
 }
 
+/// Where the database is, below this data directory.
+pub fn database(data_dir: &Path) -> PathBuf {
+    data_dir.join(STORE_DIR).join(DATABASE)
+}
+
 /// Where the audit's signed heads are, outside the database.
 pub fn heads_file(data_dir: &Path) -> PathBuf {
     data_dir.join(HEADS)
