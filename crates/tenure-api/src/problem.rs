@@ -13,11 +13,17 @@ use tenure_session::{End, Failure, Lookup, SessionId, State, Timestamp};
 /// The media type of a problem.
 pub const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
+/// What to do about a session that was archived.
+const ARCHIVED: &str =
+    "nothing changes or brings back a session that was archived; include_deleted=true reads what is left of it";
+
 /// An error on its way to the caller.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     code: Code,
     detail: String,
+    /// What to do about it, where it is not what the code says.
+    hint: Option<&'static str>,
     /// What this case needs beside what every problem has.
     more: Map<String, Value>,
     /// For the operator only.
@@ -34,7 +40,7 @@ pub(crate) struct Logged {
 impl Problem {
     /// With this code, and this to say about it.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), more: Map::new(), chain: None }
+        Problem { code, detail: detail.into(), hint: None, more: Map::new(), chain: None }
     }
 
     /// With one more field.
@@ -91,7 +97,7 @@ impl Problem {
             status: row.status,
             detail: &self.detail,
             code: row.name,
-            hint: row.hint,
+            hint: self.hint.unwrap_or(row.hint),
             more: &self.more,
         };
         serde_json::to_vec(&fixed).unwrap_or_default()
@@ -153,6 +159,10 @@ impl From<EngineError> for Problem {
             EngineError::NoSession { id, lookup } => problem.with("session_id", id).with("reason", lookup_word(lookup)),
             EngineError::InvalidFormat(_) => problem.with("reason", lookup_word(Lookup::InvalidFormat)),
             EngineError::Gone { id, state, end, captured } => gone(problem, &id, state, &end, captured),
+            EngineError::Archived { id, state, end, archived_at } => {
+                let problem = Problem { hint: Some(ARCHIVED), ..gone(problem, &id, state, &end, None) };
+                problem.with("archived_at", instant(archived_at))
+            }
             EngineError::Transition(illegal) => {
                 let allowed: Vec<_> = illegal.allowed().iter().map(|state| state.as_str()).collect();
                 problem.with("state", illegal.from.as_str()).with("allowed_transitions", allowed)

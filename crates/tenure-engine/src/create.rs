@@ -81,7 +81,7 @@ impl Engine {
         let (keep, claim) = match self.keyed(call, Operation::SessionCreate).await? {
             Keyed::Without => (None, None),
             Keyed::First(keep, claim) => (Some(keep), Some(claim)),
-            Keyed::Answered(answer) => return Ok(Answer::Replayed(answer)),
+            Keyed::Answered(answer, _) => return Ok(Answer::Replayed(answer)),
             Keyed::Done(keep, record) => return self.created_before(keep, &record.claim.session_id).await,
         };
         self.refuse_while_draining()?;
@@ -108,7 +108,7 @@ impl Engine {
         let failure = session.end.as_ref().filter(|end| end.reason == TerminationReason::FailedInit);
         let result = match failure.and_then(|end| end.failure.clone()) {
             Some(failure) => Err(EngineError::Init { id: id.clone(), failure: Box::new(failure) }),
-            None => Ok(session),
+            None => self.archived_words(session).await,
         };
         Ok(Answer::Fresh { result, keep: Some(keep) })
     }
@@ -349,7 +349,12 @@ impl Engine {
         }
     }
 
-    pub(crate) fn spec(&self, session: &Session, base: &str, allow_unenforced: bool) -> Result<EnvironmentSpec, EngineError> {
+    pub(crate) fn spec(
+        &self,
+        session: &Session,
+        base: &str,
+        allow_unenforced: bool,
+    ) -> Result<EnvironmentSpec, EngineError> {
         let environment = session.environment.as_ref();
         let environment = environment.ok_or_else(|| EngineError::Internal("no environment to make".to_owned()))?;
         let id = environment.id.as_str().parse();

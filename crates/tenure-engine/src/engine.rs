@@ -55,6 +55,7 @@ struct Shared {
     registry: prometheus_client::registry::Registry,
     host: OnceLock<HostReport>,
     draining: AtomicBool,
+    retaining: tokio::sync::Mutex<()>,
 }
 
 impl Engine {
@@ -84,6 +85,7 @@ impl Engine {
             registry,
             host: OnceLock::new(),
             draining: AtomicBool::new(false),
+            retaining: tokio::sync::Mutex::new(()),
         };
         Ok(Engine { shared: Arc::new(shared) })
     }
@@ -175,6 +177,11 @@ impl Engine {
 
     pub(crate) fn meters(&self) -> &Meters {
         &self.shared.meters
+    }
+
+    /// One pass of retention at a time.
+    pub(crate) fn retaining(&self) -> &tokio::sync::Mutex<()> {
+        &self.shared.retaining
     }
 
     pub(crate) fn registry(&self) -> &prometheus_client::registry::Registry {

@@ -4,7 +4,8 @@ use crate::code::Code;
 use tenure_environment::protocol::FailureCode;
 use tenure_environment::{AgentError, EnvironmentError};
 use tenure_session::{
-    End, ExecId, Failure, IllegalTransition, InvalidField, InvalidId, Lookup, Refusal, SessionId, State,
+    End, ExecId, Failure, IllegalTransition, InvalidField, InvalidId, Lookup, Refusal, Session, SessionId, State,
+    Timestamp,
 };
 use tenure_store::StoreError;
 
@@ -64,6 +65,18 @@ pub enum EngineError {
         end: Box<End>,
         /// What was captured until then.
         captured: Option<Captured>,
+    },
+    /// The session has ended, and was archived since: nothing of it changes any more.
+    #[error("the session ended at {} for the reason {}, and was archived at {archived_at}", end.at, end.reason)]
+    Archived {
+        /// Which.
+        id: SessionId,
+        /// In which state.
+        state: State,
+        /// How.
+        end: Box<End>,
+        /// When it was archived.
+        archived_at: Timestamp,
     },
     /// There is no such transition.
     #[error("{0}")]
@@ -143,7 +156,7 @@ impl EngineError {
             EngineError::NoSession { .. } => Code::NotFound,
             EngineError::Denied => Code::AccessDenied,
             EngineError::Missing { code, .. } | EngineError::Conflict { code, .. } => *code,
-            EngineError::Gone { .. } => Code::Gone,
+            EngineError::Gone { .. } | EngineError::Archived { .. } => Code::Gone,
             EngineError::Transition(_) => Code::InvalidTransition,
             EngineError::StaleLease => Code::StaleLease,
             EngineError::TooLarge { .. } => Code::TooLarge,
@@ -170,6 +183,7 @@ impl EngineError {
             | EngineError::Denied
             | EngineError::Missing { .. }
             | EngineError::Gone { .. }
+            | EngineError::Archived { .. }
             | EngineError::Transition(_)
             | EngineError::Conflict { .. }
             | EngineError::StaleLease
@@ -190,6 +204,19 @@ impl EngineError {
     /// The session has no such exec.
     pub fn no_exec(id: &ExecId) -> EngineError {
         EngineError::Missing { code: Code::ExecNotFound, what: format!("the session has no exec {id}") }
+    }
+
+    /// The session was archived. What is not archived, or has no end, is not asked about here.
+    pub(crate) fn archived(session: &Session) -> EngineError {
+        match (&session.end, session.archived_at) {
+            (Some(end), Some(archived_at)) => EngineError::Archived {
+                id: session.id.clone(),
+                state: session.state,
+                end: Box::new(end.clone()),
+                archived_at,
+            },
+            (_, _) => EngineError::Internal(format!("{} is not archived", session.id)),
+        }
     }
 
     /// The law refused it.

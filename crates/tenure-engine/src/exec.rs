@@ -155,7 +155,7 @@ impl Engine {
         let (keep, claim) = match self.keyed(call, Operation::ExecRun).await? {
             Keyed::Without => (None, None),
             Keyed::First(keep, claim) => (Some(keep), Some(claim)),
-            Keyed::Answered(answer) => return Ok(Begun::Replayed(answer)),
+            Keyed::Answered(answer, _) => return Ok(Begun::Replayed(answer)),
             Keyed::Done(keep, record) => {
                 let exec = record.claim.exec_id.ok_or_else(crate::idempotency::conflict)?;
                 if record.claim.session_id != session.id {
@@ -257,8 +257,7 @@ impl Engine {
     ) -> Result<OutputRead, EngineError> {
         let permit = self.admit(call, id, Operation::ExecOutput).await?;
         let record = self.exec_find(&permit, exec).await?;
-        let path = self.output_path(&record.session_id, &record.id, stream);
-        let mut file = match tokio::fs::File::open(path).await {
+        let mut file = match self.output_open(&record.session_id, &record.id, stream).await {
             // What never began has printed nothing, and may have no files.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && record.outcome.is_some() => {
                 tokio::fs::File::open("/dev/null").await

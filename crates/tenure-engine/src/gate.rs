@@ -9,8 +9,8 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tenure_session::{
-    Access, Admission, AfterEnd, Attempt, Limit, Lookup, Operation, Role, Session, SessionId, State, TerminationReason,
-    Timestamp, Who, access, admit,
+    Access, Admission, Attempt, Limit, Lookup, Operation, Refusal, Role, Session, SessionId, State, TerminationReason,
+    Timestamp, Who, access, admit, found,
 };
 use tenure_store::{AuditDraft, Changed, EndGuard, SessionEnd};
 
@@ -44,10 +44,11 @@ impl Engine {
             }
             (Access::Owner | Access::Admin, Who::User | Who::Owner | Who::Admin | Who::Anyone) => {}
         }
-        let hidden = session.deleted_at.is_some() && !call.include_deleted;
-        match row.after_end {
-            AfterEnd::Read if hidden => Err(unknown(Lookup::Deleted)),
-            AfterEnd::Read | AfterEnd::Gone | AfterEnd::Done | AfterEnd::NotApplicable => self.looked_at(session).await,
+        match found(&session, operation, call.include_deleted) {
+            Lookup::Ok => self.looked_at(session).await,
+            lookup @ (Lookup::Deleted | Lookup::Archived | Lookup::NeverExisted | Lookup::InvalidFormat) => {
+                Err(unknown(lookup))
+            }
         }
     }
 
@@ -104,6 +105,9 @@ impl Engine {
                 },
                 Admission::Already => return Ok(Admitted::Already(session)),
                 Admission::End(limit, at) => session = self.expire(&session, limit, at).await?,
+                Admission::Refuse(Refusal::Gone(_)) if session.archived_at.is_some() => {
+                    return Err(EngineError::archived(&session));
+                }
                 Admission::Refuse(refusal) => return Err(EngineError::refused(&session.id, session.state, refusal)),
             }
         }

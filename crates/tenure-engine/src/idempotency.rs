@@ -45,8 +45,8 @@ pub(crate) enum Keyed {
     Without,
     /// It is the first under this key: what it does is to be claimed with it.
     First(Keep, Box<dyn Fn(SessionId, Option<ExecId>) -> IdempotencyClaim + Send + Sync>),
-    /// It came before, and was answered.
-    Answered(StoredAnswer),
+    /// It came before, and was answered with this; of which session.
+    Answered(StoredAnswer, SessionId),
     /// It came before, was done, and the answer was lost.
     Done(Keep, Box<IdempotencyRecord>),
 }
@@ -62,7 +62,11 @@ impl Engine {
         let turn = self.waiting().turn(&user, &given.key).await;
         let keep = Keep { engine: self.clone(), user: user.clone(), key: given.key.clone(), _turn: turn };
         match self.store().idempotency_get(&user, &given.key).await? {
-            Some(record) => replay(keep, record, operation, &given.digest),
+            Some(record) => {
+                let replayed = replay(keep, record, operation, &given.digest)?;
+                self.not_purged(&replayed).await?;
+                Ok(replayed)
+            }
             None => {
                 let (key, digest, at) = (given.key.clone(), given.digest.clone(), self.now());
                 let operation = operation.row().name.to_owned();
@@ -79,6 +83,19 @@ impl Engine {
             }
         }
     }
+
+    /// The claim of a key outlives its session's purge, the answer does not: what is left to say is that the session is gone, why and when.
+    async fn not_purged(&self, keyed: &Keyed) -> Result<(), EngineError> {
+        let id = match keyed {
+            Keyed::Answered(answer, id) if answer.body.is_empty() => id,
+            Keyed::Done(_, record) => &record.claim.session_id,
+            Keyed::Answered(..) | Keyed::First(..) | Keyed::Without => return Ok(()),
+        };
+        match self.store().session_get(id).await? {
+            Some(session) if session.purged_at.is_some() => Err(EngineError::archived(&session)),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 fn replay(keep: Keep, record: IdempotencyRecord, operation: Operation, digest: &str) -> Result<Keyed, EngineError> {
@@ -86,7 +103,7 @@ fn replay(keep: Keep, record: IdempotencyRecord, operation: Operation, digest: &
         return Err(conflict());
     }
     Ok(match record.answer {
-        Some(answer) => Keyed::Answered(answer),
+        Some(answer) => Keyed::Answered(answer, record.claim.session_id),
         None => Keyed::Done(keep, Box::new(record)),
     })
 }

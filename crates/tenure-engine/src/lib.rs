@@ -10,6 +10,7 @@
 //! What is not stored can be lost: handles of environments, work in progress, who waits for what. Nothing here knows HTTP, SQL or Linux.
 
 mod access;
+mod archived_output;
 mod audit;
 mod bases;
 mod call;
@@ -41,6 +42,8 @@ mod permit;
 mod preview;
 mod recovery;
 mod rejoin;
+mod remake;
+mod retention;
 mod running;
 mod scrollback;
 mod session;
@@ -70,6 +73,7 @@ pub use output::{OutputRead, OutputStream};
 pub use permit::Permit;
 pub use preview::{PreviewConnection, PreviewHealth};
 pub use recovery::{Recovered, Recovery};
+pub use retention::Retained;
 pub use session::{ExtendRequest, SessionView, StatusView, TerminateRequest, TransitionRequest};
 pub use settings::Settings;
 pub use sweeper::{Sweep, Swept};
@@ -85,6 +89,7 @@ pub use tenure_session::LeaseRequest;
 pub use tenure_store::audit::{Problem, ProblemKind, Verification};
 /// What is remembered, for those who show it.
 pub use tenure_store::{
-    AuditEntry, AuditFilter, ExecLedgerState, ExecOutcome, ExecRecord, KeyRecord, LeaseTerms, Page, PageRequest,
-    PreviewRecord, Profile, SessionFilter, SignedHead, StoredAnswer, StreamTotal, TemplateRecord,
+    ArchiveRecord, AuditEntry, AuditFilter, ContentDigest, ExecLedgerState, ExecOutcome, ExecRecord, KeyRecord,
+    LeaseTerms, Page, PageRequest, PreviewRecord, Profile, SessionFilter, SignedHead, StoredAnswer, StreamTotal,
+    TemplateRecord,
 };

@@ -43,6 +43,8 @@ pub(crate) struct Meters {
     pub environment_seconds: Histogram,
     pub environments: Gauge,
     pub environments_lost: Counter,
+    pub sessions_archived: Counter,
+    pub sessions_purged: Counter,
 }
 
 impl Meters {
@@ -60,6 +62,8 @@ impl Meters {
             environment_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 18)),
             environments: Gauge::default(),
             environments_lost: Counter::default(),
+            sessions_archived: Counter::default(),
+            sessions_purged: Counter::default(),
         };
         registry.register("tenure_sessions_ended", "Sessions that ended, by reason", meters.ends.clone());
         registry.register("tenure_session_transitions", "Transitions of sessions", meters.transitions.clone());
@@ -80,6 +84,8 @@ impl Meters {
         registry.register("tenure_environment_create_seconds", "Time to make an environment", made);
         registry.register("tenure_environments", "Environments that are up", meters.environments.clone());
         registry.register("tenure_environments_lost", "Environments found dead", meters.environments_lost.clone());
+        registry.register("tenure_sessions_archived", "Sessions that were archived", meters.sessions_archived.clone());
+        registry.register("tenure_sessions_purged", "Sessions that were purged", meters.sessions_purged.clone());
         meters
     }
 

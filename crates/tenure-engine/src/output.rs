@@ -74,6 +74,23 @@ impl Engine {
         (size(OutputStream::Stdout).await, size(OutputStream::Stderr).await)
     }
 
+    /// An exec's file, at its beginning: from its own place, or out of the archive of its session.
+    pub(crate) async fn output_open(
+        &self,
+        session: &SessionId,
+        exec: &ExecId,
+        stream: OutputStream,
+    ) -> std::io::Result<tokio::fs::File> {
+        match tokio::fs::File::open(self.output_path(session, exec, stream)).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let (place, name) = (self.output_place(session), format!("{exec}.{}", stream.suffix()));
+                let opened = tokio::task::spawn_blocking(move || place.open_archived(&name)).await;
+                opened.map_err(std::io::Error::other)?.map(tokio::fs::File::from_std)
+            }
+            opened => opened,
+        }
+    }
+
     /// The first bytes of an exec's output.
     pub(crate) async fn output_inline(
         &self,
@@ -83,7 +100,7 @@ impl Engine {
     ) -> Result<Vec<u8>, EngineError> {
         use tokio::io::AsyncReadExt;
         let mut bytes = Vec::new();
-        let file = match tokio::fs::File::open(self.output_path(session, exec, stream)).await {
+        let file = match self.output_open(session, exec, stream).await {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(bytes),
             Err(error) => return Err(output_unavailable(&error)),

@@ -14,8 +14,8 @@ use tenure_session::{
     State, Status, Step, TerminationReason, Timestamp, Trigger, admit, deadline, explain, status, step,
 };
 use tenure_store::{
-    AuditEntry, AuditFilter, Changed, EndGuard, Page, PageRequest, SessionDelete, SessionEnd, SessionExtend,
-    SessionFilter, SessionMove,
+    ArchiveRecord, AuditEntry, AuditFilter, Changed, EndGuard, Page, PageRequest, SessionDelete, SessionEnd,
+    SessionExtend, SessionFilter, SessionMove,
 };
 
 /// Longest text that may be said about an end.
@@ -32,6 +32,8 @@ pub struct SessionView {
     pub expires_at: Option<Timestamp>,
     /// Whether the caller may see its lease token: who just took it.
     pub shows_lease: bool,
+    /// Its archive, or the tombstone that is left of it, where it was asked for alone.
+    pub archive: Option<ArchiveRecord>,
 }
 
 /// A session's status, and what the kernel says of its environment.
@@ -86,13 +88,24 @@ impl Engine {
         let presence = self.presence(&session);
         let last = presence.last_activity_at.map_or(session.last_activity_at, |at| at.max(session.last_activity_at));
         let last_activity_at = last.min(self.now()).max(session.last_activity_at);
-        SessionView { expires_at: deadline(&session, &presence), last_activity_at, session, shows_lease: false }
+        SessionView {
+            expires_at: deadline(&session, &presence),
+            last_activity_at,
+            session,
+            shows_lease: false,
+            archive: None,
+        }
     }
 
     /// Reads a session.
     pub async fn session_get(&self, call: &Call, id: &str) -> Result<SessionView, EngineError> {
         let permit = self.admit(call, id, Operation::SessionGet).await?;
-        Ok(self.session_view(permit.session().clone()))
+        let archive = match permit.session().archived_at {
+            Some(_) => self.store().retention_record(&permit.session().id).await?,
+            None => None,
+        };
+        let session = self.archived_words(permit.session().clone()).await?;
+        Ok(SessionView { archive, ..self.session_view(session) })
     }
 
     /// Lists sessions: the caller's own, or for administrators anybody's.
@@ -389,6 +402,8 @@ impl Engine {
             let stand_still = async { if pauses { environment.freeze().await } else { environment.thaw().await } };
             permit.race_whole(async { Ok(stand_still.await?) }).await?;
         }
+        // Asked before anybody can work in it: one that was made again while it was paused has not run its start command.
+        let owed = if pauses { None } else { self.start_command_owed(session).await? };
         let moved = self.record_step(call, permit, session, step).await;
         let done = matches!(&moved, Ok(Changed::Done(_)));
         match environment {
@@ -402,6 +417,9 @@ impl Engine {
                 // Those that were frozen when the service started could not be asked before.
                 if let Err(error) = self.execs_find(session, &environment).await {
                     tracing::error!(session = %session.id, %error, chain = error.chain(), "programs were not found again");
+                }
+                if let (Some(template), Ok(Changed::Done(session))) = (&owed, &moved) {
+                    self.start_command(session, template).await;
                 }
             }
             Some(_) | None => {}

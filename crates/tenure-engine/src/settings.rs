@@ -28,7 +28,11 @@ pub struct Settings {
     pub exec_inline_bytes: u64,
     /// For how long a deleted session can be brought back.
     pub undelete_window_ms: u64,
-    /// Where programs' output is kept, one directory per session.
+    /// How long after its end a session is archived.
+    pub archive_after_ms: u64,
+    /// How long after its end a session is purged. Longer than the one before.
+    pub purge_after_ms: u64,
+    /// Where programs' output is kept, one directory per session, and one file once it is archived.
     pub output_dir: PathBuf,
     /// Whether sessions may go without limits that the host does not enforce.
     pub allow_unenforced: bool,
@@ -51,6 +55,8 @@ impl Settings {
             exec_output_cap_bytes: 64 << 20,
             exec_inline_bytes: 1 << 20,
             undelete_window_ms: 7 * 24 * 3_600_000,
+            archive_after_ms: 30 * 24 * 3_600_000,
+            purge_after_ms: 90 * 24 * 3_600_000,
             output_dir,
             allow_unenforced: false,
             default_template: "default".to_owned(),

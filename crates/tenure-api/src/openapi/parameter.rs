@@ -72,7 +72,7 @@ impl Parameter {
 
     /// Of a read.
     pub fn include_deleted() -> Parameter {
-        Parameter::query("include_deleted", Kind::Flag, "Whether deleted sessions are read as well.")
+        Parameter::query("include_deleted", Kind::Flag, "Whether deleted and archived sessions are read as well.")
     }
 
     /// By its name in a path.

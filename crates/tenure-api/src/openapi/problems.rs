@@ -99,10 +99,13 @@ fn special(operation: Operation) -> &'static [u16] {
         TicketCreate => &[429],
         Terminal => &[403, 429, 507],
         PreviewProxy => &[429, 502],
-        SessionUndelete => &[404],
+        // Past its window; archived.
+        SessionUndelete => &[404, 410],
+        // Archived, and not deleted before.
+        SessionDelete => &[410],
         AccessAuthorize => &[410],
         SessionList | SessionGet | SessionStatus | SessionExplain | SessionAudit | SessionEvents | SessionPause
-        | SessionResume | SessionTerminate | SessionDelete | SessionExtend | LeaseHeartbeat | LeaseTake
+        | SessionResume | SessionTerminate | SessionExtend | LeaseHeartbeat | LeaseTake
         | LeaseRelease | ExecList | ExecGet | ExecOutput | ExecStdin | ExecKill | FileRead | FileStat | DirList
         | FileWatch | PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | EnvironmentGet
         | EnvironmentDelete | KeyCreate | KeyList | KeyRevoke | KeyRotate | TemplateList | TemplateGet | AuditList

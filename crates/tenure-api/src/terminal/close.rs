@@ -52,7 +52,7 @@ pub(super) async fn refuse(mut socket: WebSocket, problem: Problem) {
 /// Closes because it cannot go on: the session's end is told as such.
 pub(super) async fn over(mut socket: WebSocket, error: EngineError) {
     match &error {
-        EngineError::Gone { end, .. } => {
+        EngineError::Gone { end, .. } | EngineError::Archived { end, .. } => {
             tell(&mut socket, &TerminalTold::termination(end)).await;
             close(socket, ENDED, end.reason.as_str()).await;
         }

@@ -33,6 +33,9 @@ pub struct ProblemBody {
     /// When the session ended.
     #[schema(format = DateTime)]
     pub terminated_at: Option<String>,
+    /// When the session was archived, where it was.
+    #[schema(format = DateTime)]
+    pub archived_at: Option<String>,
     /// What whoever ended it said.
     pub termination_detail: Option<String>,
     /// Where the session can go from its state.

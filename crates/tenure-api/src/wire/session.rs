@@ -5,7 +5,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Number;
 use std::collections::BTreeMap;
-use tenure_engine::{Observation, SessionView, StatusView};
+use tenure_engine::{ArchiveRecord, Observation, SessionView, StatusView};
 use tenure_session::{
     EnforcedLimits, EnvironmentId, EnvironmentState, Failure, LeaseToken, Phase, SessionId, SessionLimits, State,
     TerminationReason, Timestamp, UserId,
@@ -56,6 +56,14 @@ pub struct SessionBody<'a> {
     /// When it was deleted.
     #[schema(value_type = Option<String>, format = DateTime)]
     deleted_at: Option<Timestamp>,
+    /// When it was archived: from then on nothing of it changes, and it is read with `include_deleted` alone.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    archived_at: Option<Timestamp>,
+    /// When its content was purged.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    purged_at: Option<Timestamp>,
+    /// What its archive holds, or held: where it was archived and is read alone, not in a list.
+    archive: Option<ArchiveBody>,
     /// What it may do and use.
     limits: LimitsBody,
     /// Its earliest end as things stand; `null` once it has ended.
@@ -74,7 +82,7 @@ pub struct SessionBody<'a> {
     lease: Option<LeaseBody>,
     /// Where it works.
     environment: EnvironmentBody<'a>,
-    /// The caller's own words about it.
+    /// The caller's own words about it; in lists empty, once it was archived.
     #[schema(value_type = BTreeMap<String, String>)]
     metadata: &'a BTreeMap<String, String>,
     /// Its last turn.
@@ -84,6 +92,22 @@ pub struct SessionBody<'a> {
     /// Where more of it is found.
     #[schema(value_type = BTreeMap<String, String>)]
     links: Links<'a>,
+}
+
+/// The archive of a session, or the tombstone that is left of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Archive)]
+pub struct ArchiveBody {
+    /// How many execs it holds, or held.
+    execs: u64,
+    /// SHA-256 of its content before it was compressed: ledger, document, ports and words.
+    content_sha256: String,
+    /// How long that is, or was.
+    content_bytes: u64,
+    /// SHA-256 of what its programs printed, as a tar file; `null` where nothing was kept of that.
+    output_sha256: Option<String>,
+    /// How long that is, or was.
+    output_bytes: Option<u64>,
 }
 
 /// What a session may do and use.
@@ -216,6 +240,9 @@ impl<'a> SessionBody<'a> {
             termination_detail: end.and_then(|end| end.detail.as_deref()),
             failure: end.and_then(|end| end.failure.as_ref()).map(FailureBody::new),
             deleted_at: session.deleted_at,
+            archived_at: session.archived_at,
+            purged_at: session.purged_at,
+            archive: view.archive.as_ref().map(ArchiveBody::new),
             limits: LimitsBody::new(&session.limits, session.enforced),
             expires_at: view.expires_at,
             lease_expires_at: lease.map(|lease| lease.expires_at),
@@ -231,6 +258,18 @@ impl<'a> SessionBody<'a> {
             turn_id: 0,
             branch: 0,
             links: Links(&session.id),
+        }
+    }
+}
+
+impl ArchiveBody {
+    fn new(record: &ArchiveRecord) -> ArchiveBody {
+        ArchiveBody {
+            execs: record.execs,
+            content_sha256: record.content.sha256.to_string(),
+            content_bytes: record.content.bytes,
+            output_sha256: record.output.map(|output| output.sha256.to_string()),
+            output_bytes: record.output.map(|output| output.bytes),
         }
     }
 }

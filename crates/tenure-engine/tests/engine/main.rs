@@ -16,6 +16,8 @@ mod lease;
 mod model;
 mod pause;
 mod recovery;
+mod remake;
+mod retention;
 mod sweeper;
 mod terminal;
 mod world;

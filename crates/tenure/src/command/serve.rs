@@ -101,6 +101,8 @@ async fn serve(dir: &Path, config: &Config, keeper: KeeperProcess, listener: Tcp
     let looked_after = tokio::spawn(recovery.run());
     let (sweeping, every) = (engine.clone(), Duration::from_millis(config.sweeper.interval_ms));
     let sweeper = config.sweeper.enabled.then(|| tokio::spawn(async move { sweeping.sweep_on(every).await }));
+    let (retaining, every) = (engine.clone(), Duration::from_millis(config.retention.interval_ms));
+    let retention = config.retention.enabled.then(|| tokio::spawn(async move { retaining.retain_on(every).await }));
     say_ready(config, &door.address);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
@@ -109,8 +111,8 @@ async fn serve(dir: &Path, config: &Config, keeper: KeeperProcess, listener: Tcp
     engine.drain();
     door.close().await;
     looked_after.abort();
-    if let Some(sweeper) = sweeper {
-        sweeper.abort();
+    for background in [sweeper, retention].into_iter().flatten() {
+        background.abort();
     }
     engine.denials_write().await;
     showing.abort();

@@ -148,6 +148,25 @@ pub const KEYS: &[Key] = &[
         "Whether the sweeper ends sessions whose time has come. Requests notice it in any case.",
     ),
     key("sweeper.interval_ms", Time, "1s", "How often it looks."),
-    key("retention.undelete_days", Count, "7", "Days for which a deleted session can be brought back."),
+    key(
+        "retention.enabled",
+        Switch,
+        "true",
+        "Whether sessions are archived and purged. Without it everything is kept as it is.",
+    ),
+    key("retention.interval_ms", Time, "1h", "How often is looked for what is to be archived and purged."),
+    key(
+        "retention.undelete_days",
+        Count,
+        "7",
+        "Days for which a deleted session can be brought back. Then it is archived.",
+    ),
+    key("retention.archive_after_ms", Time, "30d", "How long after its end a session is archived, one way."),
+    key(
+        "retention.purge_after_ms",
+        Time,
+        "90d",
+        "How long after its end the content of an archived session is purged. Longer than `retention.archive_after_ms`.",
+    ),
     key("jwt", Tokens, "", "The keys whose tokens are taken, as `[[jwt]]` tables in the file. See below."),
 ];

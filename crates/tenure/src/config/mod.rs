@@ -111,6 +111,14 @@ pub struct Sweeper {
 /// How long things are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
+    /// Whether anything is archived and purged.
+    pub enabled: bool,
+    /// How often is looked for it.
+    pub interval_ms: u64,
+    /// How long after its end a session is archived.
+    pub archive_after_ms: u64,
+    /// How long after its end a session is purged.
+    pub purge_after_ms: u64,
     /// For how long a deleted session can be brought back.
     pub undelete_days: u32,
 }
@@ -208,6 +216,8 @@ impl Config {
             exec_output_cap_bytes: self.exec.output_cap_bytes,
             exec_inline_bytes: self.exec.inline_output_bytes,
             undelete_window_ms: u64::from(self.retention.undelete_days) * 24 * 3_600_000,
+            archive_after_ms: self.retention.archive_after_ms,
+            purge_after_ms: self.retention.purge_after_ms,
             allow_unenforced: self.allow_unenforced,
             default_template: self.default_template.clone(),
             ..tenure_engine::Settings::new(output_dir)

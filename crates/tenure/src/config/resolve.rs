@@ -119,7 +119,13 @@ fn read(reader: &mut Reader<'_>, default_data_dir: Option<PathBuf>) -> Config {
             enabled: reader.switch("sweeper.enabled"),
             interval_ms: reader.positive("sweeper.interval_ms"),
         },
-        retention: Retention { undelete_days: reader.small("retention.undelete_days") },
+        retention: Retention {
+            enabled: reader.switch("retention.enabled"),
+            interval_ms: reader.positive("retention.interval_ms"),
+            archive_after_ms: reader.positive("retention.archive_after_ms"),
+            purge_after_ms: reader.positive("retention.purge_after_ms"),
+            undelete_days: reader.small("retention.undelete_days"),
+        },
         jwt: reader.read::<Vec<JwtKey>>("jwt").unwrap_or_default(),
     }
 }
@@ -178,6 +184,9 @@ fn check(reader: &mut Reader<'_>, config: &Config) {
     }
     if config.lease.default_heartbeat_interval_ms >= config.lease.default_ttl_ms {
         reader.note("lease.default_heartbeat_interval_ms", "must be shorter than lease.default_ttl_ms");
+    }
+    if config.retention.purge_after_ms <= config.retention.archive_after_ms {
+        reader.note("retention.purge_after_ms", "must be longer than retention.archive_after_ms");
     }
     if config.preview_domain.as_deref().is_some_and(|domain| !is_domain(domain)) {
         reader.note("preview_domain", "is no domain name, as in preview.example.net");
