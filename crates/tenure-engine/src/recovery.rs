@@ -11,6 +11,8 @@
 use crate::ending::Fault;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::live::Live;
+use crate::remake::Remade;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use std::collections::HashSet;
@@ -42,6 +44,8 @@ pub struct Recovery {
 pub struct Recovered {
     /// Sessions that live on.
     pub alive: u64,
+    /// Sessions whose environment was made again over its files, after the host had booted.
+    pub remade: u64,
     /// Sessions that live, and whose environment has not answered yet.
     pub recovering: u64,
     /// Sessions that ended: a limit had passed, or their environment was lost.
@@ -55,9 +59,22 @@ pub struct Recovered {
 /// What became of one session.
 enum Outcome {
     Alive,
+    Remade,
     Recovering,
     Ended,
     Tidied,
+}
+
+/// What came of one more look at an environment.
+enum Again {
+    /// Its session goes on with it, or has ended.
+    Settled,
+    /// It lives, and says nothing.
+    Silent(Arc<dyn Environment>),
+    /// It could not be made again, for this reason.
+    Unmade(String),
+    /// Nothing could be found out.
+    Unknown,
 }
 
 impl Engine {
@@ -105,6 +122,7 @@ impl Recovery {
         while let Some(outcome) = looks.next().await {
             match outcome {
                 Outcome::Alive => recovered.alive += 1,
+                Outcome::Remade => recovered.remade += 1,
                 Outcome::Recovering => recovered.recovering += 1,
                 Outcome::Ended => recovered.ended += 1,
                 Outcome::Tidied => recovered.tidied += 1,
@@ -165,8 +183,22 @@ impl Engine {
                 let evidence = format!("its first process had ended: {end:?}");
                 return self.environment_lost(session, record, evidence).await.map(|()| Outcome::Ended);
             }
-            Ok(Adopted::Survived { evidence, .. } | Adopted::Lost { evidence }) => {
+            Ok(Adopted::Lost { evidence }) => {
                 return self.environment_lost(session, record, evidence).await.map(|()| Outcome::Ended);
+            }
+            Ok(Adopted::Survived { generation, evidence }) => {
+                self.environment_is(session, record, EnvironmentState::Recovering).await?;
+                match self.remake(session, generation, &evidence).await {
+                    Remade::Settled => return Ok(Outcome::Remade),
+                    Remade::NoFiles => {
+                        let evidence = without_files(&evidence);
+                        return self.environment_lost(session, record, evidence).await.map(|()| Outcome::Ended);
+                    }
+                    Remade::Later(why) => {
+                        tracing::error!(session = %session.id, why, "an environment is not made again yet; trying again");
+                    }
+                }
+                None
             }
             Ok(Adopted::Silent(environment)) => Some(environment),
             // Nothing could be found out: nothing is concluded.
@@ -175,9 +207,10 @@ impl Engine {
                 None
             }
         };
+        // In its own life only: another one that was begun is recovering already.
         self.environment_is(session, record, EnvironmentState::Recovering).await?;
-        let (engine, session, record) = (self.clone(), session.clone(), record.clone());
-        tokio::spawn(async move { engine.adopt_silent(&session, &record, silent).await });
+        let (engine, session) = (self.clone(), session.clone());
+        tokio::spawn(async move { engine.adopt_in_time(&session, silent).await });
         Ok(Outcome::Recovering)
     }
 
@@ -185,9 +218,19 @@ impl Engine {
     async fn adopted(&self, session: &Session, environment: Arc<dyn Environment>) -> Result<(), EngineError> {
         let live = self.live().take_up(session, self.now());
         let _turn = live.turn.lock().await;
+        self.adopted_in_turn(session, &live, environment).await
+    }
+
+    /// As `adopted`, by whoever has the session's turn.
+    pub(crate) async fn adopted_in_turn(
+        &self,
+        session: &Session,
+        live: &Arc<Live>,
+        environment: Arc<dyn Environment>,
+    ) -> Result<(), EngineError> {
         // It may have ended while its environment was waited for; whoever ended it had no handle to take it down by.
         let Some(session) = &self.store().session_get(&session.id).await?.filter(|now| now.end.is_none()) else {
-            self.live().forget(&session.id, &live);
+            self.live().forget(&session.id, live);
             self.destroy(&session.id, &*environment).await;
             return Ok(());
         };
@@ -203,70 +246,112 @@ impl Engine {
             tracing::warn!(session = %session.id, %error, "an environment was not told when it ends");
         }
         live.set_environment(environment.clone());
-        self.meters().environments.inc();
         if let Some(record) = &session.environment {
             let state = if paused { EnvironmentState::Frozen } else { EnvironmentState::Ready };
-            if record.state != state {
+            if self.is_being_remade(session).await? {
+                self.life_begun(session, &*environment, state).await?;
+            } else if record.state != state {
                 self.environment_is(session, record, state).await?;
             }
         }
+        self.meters().environments.inc();
         self.watch_environment(session, environment.clone());
         // Frozen programs are asked when they are thawed.
         if !paused {
             self.execs_find(session, &environment).await?;
         }
+        live.publish();
         tracing::info!(session = %session.id, environment = %environment.id(), paused, "taken over");
         Ok(())
     }
 
-    /// It lives by its process identity, and says nothing: asked again until it answers, and ended when its time is over. That is proof.
-    async fn adopt_silent(
-        &self,
-        session: &Session,
-        record: &SessionEnvironment,
-        environment: Option<Arc<dyn Environment>>,
-    ) {
+    /// It says nothing, or cannot be made again now: asked again until it answers, and ended when its time is over. A silent one is killed then, which is
+    /// proof; one whose host cannot make it again has failed by that.
+    async fn adopt_in_time(&self, session: &Session, mut silent: Option<Arc<dyn Environment>>) {
         let limit = Duration::from_millis(self.settings().recover_timeout_ms);
-        let answered = tokio::time::timeout(limit, async {
+        let mut unmade = None;
+        let settled = tokio::time::timeout(limit, async {
             loop {
                 tokio::time::sleep(ASK_EVERY).await;
-                match adoption(record) {
-                    Ok(adopt) => match self.driver().adopt(adopt).await {
-                        Ok(Adopted::Silent(_)) | Err(_) => {}
-                        Ok(found) => break Some(found),
-                    },
-                    Err(_) => break None,
+                match self.adopt_again(session).await {
+                    Ok(Again::Settled) => break,
+                    Ok(Again::Silent(environment)) => (silent, unmade) = (Some(environment), None),
+                    Ok(Again::Unmade(why)) => (silent, unmade) = (None, Some(why)),
+                    Ok(Again::Unknown) => {}
+                    Err(error) => {
+                        tracing::error!(session = %session.id, %error, chain = error.chain(), "an environment was not settled; asking again");
+                    }
                 }
             }
         });
-        let result = match answered.await {
-            Ok(Some(Adopted::Alive(environment) | Adopted::Frozen(environment))) => {
-                self.adopted(session, environment).await
-            }
-            Ok(Some(Adopted::Survived { evidence, .. } | Adopted::Lost { evidence })) => {
-                self.environment_lost(session, record, evidence).await
-            }
-            Ok(Some(Adopted::Ended(end))) => {
-                self.environment_lost(session, record, format!("its first process had ended: {end:?}")).await
-            }
-            Ok(Some(Adopted::Silent(_)) | None) | Err(_) => {
-                let gone = match environment {
-                    Some(environment) => self.destroy(&session.id, &*environment).await,
-                    None => self.discard_of(session).await,
-                };
-                let evidence = format!("it did not answer within {} ms, and was killed", limit.as_millis());
-                match gone {
-                    true => self.environment_lost(session, record, evidence).await,
-                    // Without proof it is not lost. Its lifetime ends it, or the next start finds out.
-                    false => Ok(()),
-                }
-            }
-        };
-        if let Err(error) = result {
+        if settled.await.is_err()
+            && let Err(error) = self.give_up(session, silent, unmade).await
+        {
             tracing::error!(session = %session.id, %error, chain = error.chain(), "a silent environment was not settled");
         }
         if let Some(live) = self.live().get(&session.id) {
             live.publish();
+        }
+    }
+
+    /// Looks once more, at what is stored by now.
+    async fn adopt_again(&self, session: &Session) -> Result<Again, EngineError> {
+        let stored = self.store().session_get(&session.id).await?.filter(|now| now.end.is_none());
+        // Whoever ended it could not be told of the environment, and took down what there was.
+        let Some(session) = &stored else { return Ok(Again::Settled) };
+        let Some(record) = &session.environment else { return Ok(Again::Settled) };
+        match self.driver().adopt(adoption(record)?).await {
+            Ok(Adopted::Alive(environment) | Adopted::Frozen(environment)) => {
+                self.adopted(session, environment).await.map(|()| Again::Settled)
+            }
+            Ok(Adopted::Silent(environment)) => Ok(Again::Silent(environment)),
+            Ok(Adopted::Ended(end)) => {
+                let evidence = format!("its first process had ended: {end:?}");
+                self.environment_lost(session, record, evidence).await.map(|()| Again::Settled)
+            }
+            Ok(Adopted::Lost { evidence }) => {
+                self.environment_lost(session, record, evidence).await.map(|()| Again::Settled)
+            }
+            Ok(Adopted::Survived { generation, evidence }) => match self.remake(session, generation, &evidence).await {
+                Remade::Settled => Ok(Again::Settled),
+                Remade::NoFiles => {
+                    let evidence = without_files(&evidence);
+                    self.environment_lost(session, record, evidence).await.map(|()| Again::Settled)
+                }
+                Remade::Later(why) => Ok(Again::Unmade(why)),
+            },
+            Err(_) => Ok(Again::Unknown),
+        }
+    }
+
+    async fn give_up(
+        &self,
+        session: &Session,
+        silent: Option<Arc<dyn Environment>>,
+        unmade: Option<String>,
+    ) -> Result<(), EngineError> {
+        let limit_ms = self.settings().recover_timeout_ms;
+        let stored = self.store().session_get(&session.id).await?.filter(|now| now.end.is_none());
+        let Some(session) = &stored else { return Ok(()) };
+        let Some(record) = &session.environment else { return Ok(()) };
+        if let Some(why) = unmade {
+            let details = format!("its environment could not be made again within {limit_ms} ms: {why}");
+            let reason = TerminationReason::FailedInfra;
+            let fault = Fault::new(reason, Trigger::Recovery, FailureType::Infra, "unavailable", details);
+            let metadata = json!({ "environment_id": record.id, "generation": record.generation });
+            return self.fail(session, fault, metadata).await.map(drop);
+        }
+        let gone = match silent {
+            Some(environment) => self.destroy(&session.id, &*environment).await,
+            None => self.discard_of(session).await,
+        };
+        match gone {
+            true => {
+                let evidence = format!("it did not answer within {limit_ms} ms, and was killed");
+                self.environment_lost(session, record, evidence).await
+            }
+            // Without proof it is not lost. Its lifetime ends it, or the next start finds out.
+            false => Ok(()),
         }
     }
 
@@ -297,6 +382,11 @@ impl Engine {
         let metadata = json!({ "environment_id": record.id, "generation": record.generation, "evidence": evidence });
         self.fail(session, fault, metadata).await.map(drop)
     }
+}
+
+/// What is said where files that had survived were not there when they were wanted.
+fn without_files(evidence: &str) -> String {
+    format!("{evidence}; its files did not survive")
 }
 
 fn adoption(record: &SessionEnvironment) -> Result<Adopt, EngineError> {

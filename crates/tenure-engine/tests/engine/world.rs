@@ -75,10 +75,21 @@ pub struct TestDriver {
     pub fake: FakeDriver,
     held: watch::Sender<bool>,
     creations: AtomicU64,
+    /// The next one to make an environment again hears nothing any more.
+    pub cut: Mutex<Option<Cut>>,
     /// Nothing can be taken down.
     stuck: Arc<AtomicBool>,
     /// Which service it works for, counted from the first.
     service: Arc<AtomicU64>,
+}
+
+/// Where a service is killed while its driver makes an environment again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing is made yet.
+    Before,
+    /// It is made, and the service has not heard of it.
+    After,
 }
 
 /// An environment that services which are over do not hear of any more: in one process they would go on watching it.
@@ -101,6 +112,9 @@ impl Environment for Heard {
         self.environment.enforced()
     }
     async fn connect(&self) -> Result<Client, EnvironmentError> {
+        if self.service.load(Ordering::SeqCst) != self.by {
+            std::future::pending::<()>().await;
+        }
         self.environment.connect().await
     }
     async fn observe(&self) -> Result<Observation, EnvironmentError> {
@@ -177,7 +191,16 @@ impl Driver for TestDriver {
         })
     }
     async fn remake(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
-        Ok(self.heard(self.fake.remake(spec).await?))
+        let cut = self.cut.lock().unwrap().take();
+        if cut == Some(Cut::Before) {
+            std::future::pending::<()>().await;
+        }
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
+        let made = self.heard(self.fake.remake(spec).await?);
+        if cut == Some(Cut::After) {
+            std::future::pending::<()>().await;
+        }
+        Ok(made)
     }
     async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError> {
         self.fake.known().await
@@ -262,6 +285,7 @@ impl World {
             fake,
             held: watch::Sender::new(false),
             creations: AtomicU64::new(0),
+            cut: Mutex::default(),
             stuck: Arc::default(),
             service: Arc::default(),
         };
@@ -275,6 +299,13 @@ impl World {
     pub async fn restart(&mut self) -> Recovered {
         self.begin_again().await;
         self.engine.recover().await.unwrap()
+    }
+
+    /// The host boots: service and environments are gone, and their files are there. Nothing runs afterwards.
+    pub fn boot(&mut self, name: &str) {
+        self.driver.service.fetch_add(1, Ordering::SeqCst);
+        self.driver.fake.reboot();
+        *self.clock.boot.lock().unwrap() = name.to_owned();
     }
 
     /// The service stops and another begins, and nothing is looked after yet.

@@ -132,8 +132,11 @@ impl Driver for FakeDriver {
 
     async fn remake(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
         let survivor = self.survivor(&spec.id).filter(|survivor| survivor.generation() < spec.generation);
-        let files = survivor.ok_or(EnvironmentError::Gone)?.tree().survive();
-        self.make(spec, files)
+        let survivor = survivor.ok_or(EnvironmentError::Gone)?;
+        let files = survivor.tree().survive();
+        let made = self.make(spec, files)?;
+        *locked(&survivor.state.forgotten) = true;
+        Ok(made)
     }
 
     async fn adopt(&self, adopt: Adopt) -> Result<Adopted, EnvironmentError> {
@@ -212,7 +215,7 @@ pub(super) struct State {
     /// Nobody needs to know of it any more.
     forgotten: Mutex<bool>,
     /// It ended with the boot that it ran in.
-    booted: Mutex<bool>,
+    pub(super) booted: Mutex<bool>,
     end: watch::Sender<Option<EnvironmentEnd>>,
 }
 

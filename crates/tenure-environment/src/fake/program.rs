@@ -1,6 +1,6 @@
 //! What programs do in a fake environment: as the test says.
 
-use crate::fake::environment::State;
+use crate::fake::environment::{State, locked};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -142,6 +142,10 @@ async fn live(state: Arc<State>, exec: Exec, files: Vec<OwnedFd>, heard: Heard, 
         () = time => Ended { signal: Some(15), timed_out: true, ..ended(&Then::Run) },
         _ = state.end() => Ended { signal: Some(9), ..ended(&Then::Run) },
     };
+    if *locked(&state.booted) {
+        // Whoever could tell is gone as well.
+        return;
+    }
     (ended.output, ended.error) = show.borrow().written;
     show.send_modify(|seen| seen.ended = Some(ended));
 }
