@@ -41,9 +41,9 @@ check: ## formatting, lints, and the rules of the house
 bench: setup build ## the benchmarks, peers included where they are installed
 	cargo run --release --locked --package bench
 
-torture: build ## kill the server under load: 2,000 times, or for SECONDS
+torture: build ## kill the server under load, with every fault: 2,000 times, or for SECONDS
 	"$(TARGET)/release/torture" --tenure "$(TENURE)" --kills $(or $(KILLS),2000) --seconds $(or $(SECONDS),7200) \
-		$(if $(SEED),--seed $(SEED)) --points --tear --keeper --agents
+		$(if $(SEED),--seed $(SEED)) --points --tear --keeper --agents --fsync --fill --clock
 
 test-vm: build ## the tests on another kernel, in a virtual machine; not part of `make test`
 	tests/vm/run.sh

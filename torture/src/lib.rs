@@ -1,6 +1,7 @@
 //! Kills a server under real load, again and again, and checks a model of what it acknowledged.
 //!
 //! Nothing of it is in the product, and nothing in the product knows of it: it speaks HTTP, kills by process ID, and reads the kernel's own tables.
+//! What it does, and how a run is repeated: README.md.
 
 pub mod check;
 pub mod client;
