@@ -1,13 +1,14 @@
 //! The writer under errors, from inside: a full database, a change that panics, a file that cannot be written.
 
 use crate::failure::Failure;
+use crate::retention::{due_query as retention_due_query, unsettled_query};
 use crate::session::{due_query, unfinished_query};
 use crate::{SqliteOptions, SqliteStore};
 use rusqlite::Connection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use tempfile::TempDir;
-use tenure_store::{Store, StoreError};
+use tenure_store::{RetentionQueue, Store, StoreError};
 
 fn store() -> (Arc<SqliteStore>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
@@ -174,4 +175,27 @@ async fn what_is_due_and_what_is_unfinished_are_found_by_their_indexes() {
     };
     assert_eq!(plan(due_query()).await, ["SEARCH sessions USING INDEX sessions_due (deadline_at<?)"]);
     assert_eq!(plan(unfinished_query()).await, ["SEARCH sessions USING INDEX sessions_unfinished (id>?)"]);
+}
+
+/// TR-6: the same holds of what is to be archived and purged, and of what a kill left to be tidied. Nothing is sorted, so that a piece costs a piece.
+#[tokio::test]
+async fn what_is_to_be_archived_or_purged_is_found_by_its_index() {
+    let (store, _directory) = store();
+    let plan = async |query: String, parameters: usize| {
+        let explain = move |sql: &Connection| {
+            let mut query = sql.prepare(&format!("EXPLAIN QUERY PLAN {query}"))?;
+            let parameters = rusqlite::params_from_iter(vec![1; parameters]);
+            let steps = query.query_map(parameters, |row| row.get(3))?.collect::<Result<Vec<String>, _>>()?;
+            Ok(steps)
+        };
+        store.list(explain).await.unwrap()
+    };
+    for (queue, index) in [
+        (RetentionQueue::Ended, "sessions_archivable ((terminated_at,id)>(?,?) AND terminated_at<?)"),
+        (RetentionQueue::Deleted, "sessions_archivable_deleted ((deleted_at,id)>(?,?) AND deleted_at<?)"),
+        (RetentionQueue::Archived, "sessions_purgeable ((terminated_at,id)>(?,?) AND terminated_at<?)"),
+    ] {
+        assert_eq!(plan(retention_due_query(queue), 4).await, [format!("SEARCH sessions USING INDEX {index}")]);
+    }
+    assert_eq!(plan(unsettled_query(), 1).await, ["SCAN archives USING INDEX archives_unsettled"]);
 }

@@ -8,7 +8,7 @@ use sample::*;
 use serde_json::json;
 use std::path::PathBuf;
 use tempfile::TempDir;
-use tenure_session::TerminationReason;
+use tenure_session::{EnvironmentState, TerminationReason};
 use tenure_sqlite::{SqliteOptions, SqliteStore};
 use tenure_store::*;
 
@@ -18,8 +18,8 @@ struct Attack {
     _directory: TempDir,
 }
 
-/// A database with a live session (1), an ended one (2), a failed one (3), a deleted one (4), an exec with an outcome and one without, a claimed key with an
-/// answer, a template, a revoked key and its audit.
+/// A database with a live session (1), an ended one (2), a failed one (3), a deleted one (4), an archived one (5), a purged one (6), an exec with an outcome and
+/// one without, a claimed key with an answer, a template, a revoked key and its audit.
 async fn attack() -> Attack {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tenure.db");
@@ -40,6 +40,9 @@ async fn attack() -> Attack {
     let delete =
         SessionDelete { id: id(4), at: at(30), end: (ended.end, ended.entry), entry: entry(4, "session_delete") };
     store.session_delete(delete).await.unwrap();
+    for n in [5, 6] {
+        retain(&store, n).await;
+    }
     store.template_put(template(), service_entry("template_put")).await.unwrap();
     store.key_create(key(1), service_entry("key_create")).await.unwrap();
     store.key_create(key(2), service_entry("key_create")).await.unwrap();
@@ -47,6 +50,31 @@ async fn attack() -> Attack {
     store.close().await;
     let sql = Connection::open(&path).unwrap();
     Attack { sql, path, _directory: directory }
+}
+
+/// The n-th session with its exec and its answer, archived, and purged where it is the sixth.
+async fn retain(store: &SqliteStore, n: u32) {
+    store.session_create(SessionCreate { claim: Some(claim(n)), ..create(n) }).await.unwrap();
+    store.exec_intend(exec(n, n)).await.unwrap();
+    assert_eq!(store.exec_settle(&exec_id(n), outcome(), None).await, Ok(true));
+    store.idempotency_answer(&"alice".parse().unwrap(), &format!("key-{n}"), answer()).await.unwrap();
+    store.session_end(end(n, TerminationReason::Completed)).await.unwrap();
+    store.session_environment(&id(n), 1, EnvironmentState::Gone, at(22), None).await.unwrap();
+    let content = store.retention_content(&id(n)).await.unwrap().unwrap().pack().unwrap();
+    let entry_of = |action| entry(n, action);
+    let archive = RetentionArchive {
+        id: id(n),
+        at: at(100),
+        deleted_at: None,
+        content,
+        output: None,
+        entry: entry_of("archive"),
+    };
+    assert!(matches!(store.retention_archive(archive).await.unwrap(), Changed::Done(_)));
+    if n == 6 {
+        let purge = RetentionPurge { id: id(n), at: at(200), entry: entry_of("purge") };
+        assert!(matches!(store.retention_purge(purge).await.unwrap(), Changed::Done(_)));
+    }
 }
 
 impl Attack {
@@ -308,6 +336,100 @@ async fn a_revoked_key_and_a_version_stay_what_they_are() {
         "REPLACE INTO templates SELECT name, version, '{}', created_at, removed_at FROM templates",
     ];
     attack.all_refused("templates", &templates);
+}
+
+/// TM-1, TR-6: after archiving, and after a purge, the end is as it was, and nothing leads back.
+#[tokio::test]
+async fn the_end_of_an_archived_session_is_not_cleared_or_changed_and_nothing_brings_it_back() {
+    let attack = attack().await;
+    let mut statements = Vec::new();
+    for id in [id(5), id(6)] {
+        for change in [
+            "terminated_at = NULL",
+            "terminated_at = terminated_at + 1",
+            "termination_reason = NULL",
+            "termination_reason = 'max_lifetime'",
+            "termination_detail = 'another'",
+            "state = 'running'",
+            "state = 'ready', terminated_at = NULL, termination_reason = NULL, termination_detail = NULL, deadline_at = 1",
+            "archived_at = NULL",
+            "archived_at = archived_at + 1",
+            "archived_at = NULL, purged_at = NULL",
+            "purged_at = 5",
+            "deleted_at = 5",
+            "metadata = '{\"team\":\"red\"}'",
+            "variables = '{\"a\":\"b\"}'",
+        ] {
+            statements.push(format!("UPDATE sessions SET {change} WHERE id = '{id}'"));
+        }
+        statements.push(format!("DELETE FROM sessions WHERE id = '{id}'"));
+        statements.push(format!("REPLACE INTO sessions SELECT * FROM sessions WHERE id = '{id}'"));
+    }
+    statements.push(format!("UPDATE sessions SET purged_at = NULL WHERE id = '{}'", id(6)));
+    statements.push(format!("UPDATE sessions SET termination_detail = NULL WHERE id = '{}'", id(5)));
+    // Without an archive there is nothing to be archived by, and words do not go anywhere else.
+    for n in [1, 2, 4] {
+        for change in [
+            "archived_at = 5",
+            "archived_at = 5, metadata = '{}', variables = '{}'",
+            "purged_at = 5",
+            "metadata = '{}'",
+        ] {
+            statements.push(format!("UPDATE sessions SET {change} WHERE id = '{}'", id(n)));
+        }
+    }
+    let statements: Vec<_> = statements.iter().map(String::as_str).collect();
+    attack.all_refused("sessions", &statements);
+}
+
+/// TR-6, EN-4: an archive does not change, and rows leave for one, or not at all.
+#[tokio::test]
+async fn archives_stay_and_only_an_archive_takes_rows_away() {
+    let attack = attack().await;
+    let (live, ended, archived, purged) = (id(1), id(2), id(5), id(6));
+    let columns = "session_id, archived_at, execs, content, content_digest, content_bytes, settled";
+    let archives = [
+        "DELETE FROM archives".to_owned(),
+        "UPDATE archives SET content_digest = 'another'".to_owned(),
+        "UPDATE archives SET content_bytes = 1".to_owned(),
+        "UPDATE archives SET output_digest = 'd', output_bytes = 1".to_owned(),
+        "UPDATE archives SET execs = 7".to_owned(),
+        "UPDATE archives SET archived_at = 5".to_owned(),
+        format!("UPDATE archives SET content = x'01' WHERE session_id = '{archived}'"),
+        format!("UPDATE archives SET content = NULL WHERE session_id = '{archived}'"),
+        format!("UPDATE archives SET purged_at = NULL WHERE session_id = '{purged}'"),
+        format!("UPDATE archives SET purged_at = 7 WHERE session_id = '{purged}'"),
+        format!("UPDATE archives SET purged_at = NULL, content = x'01' WHERE session_id = '{purged}'"),
+        format!("UPDATE archives SET session_id = '{ended}' WHERE session_id = '{archived}'"),
+        format!("INSERT INTO archives ({columns}) VALUES ('{live}', 1, 0, x'01', 'd', 1, 0)"),
+        format!("INSERT INTO archives ({columns}) VALUES ('{archived}', 1, 0, x'01', 'd', 1, 0)"),
+        format!("REPLACE INTO archives ({columns}) VALUES ('{purged}', 1, 0, x'01', 'd', 1, 0)"),
+        "REPLACE INTO archives SELECT * FROM archives".to_owned(),
+    ];
+    attack.all_refused("archives", &archives.each_ref().map(String::as_str));
+    let rows = [
+        format!("DELETE FROM execs WHERE session_id = '{ended}'"),
+        format!("DELETE FROM session_documents WHERE session_id = '{ended}'"),
+        format!("INSERT INTO session_documents (session_id, document) VALUES ('{archived}', '{{}}')"),
+        format!("INSERT INTO previews (session_id, port, created_at) VALUES ('{purged}', 8080, 1)"),
+        format!(
+            "INSERT INTO execs (id, session_id, generation, cmd, cwd, background, state, created_at) \
+             VALUES ('x_00000000000000ff', '{archived}', 1, '[]', '/', 0, 'intended', 1)"
+        ),
+    ];
+    attack.all_refused("execs", &rows.each_ref().map(String::as_str));
+    let keys = [
+        format!("UPDATE idempotency_keys SET body = x'' WHERE session_id = '{archived}'"),
+        format!("UPDATE idempotency_keys SET body = x'00' WHERE session_id = '{purged}'"),
+        format!("UPDATE idempotency_keys SET status = 500 WHERE session_id = '{purged}'"),
+        format!("UPDATE idempotency_keys SET status = NULL, body = NULL WHERE session_id = '{purged}'"),
+        format!("DELETE FROM idempotency_keys WHERE session_id = '{purged}'"),
+        format!(
+            "INSERT INTO idempotency_keys (user, key, operation, digest, session_id, exec_id, claimed_at) \
+             VALUES ('alice', 'new', 'exec', 'd', '{live}', 'x_00000000000000ff', 1)"
+        ),
+    ];
+    attack.all_refused("idempotency_keys", &keys.each_ref().map(String::as_str));
 }
 
 /// LC-5

@@ -39,6 +39,13 @@ async fn holds_what_it_held(sample: &str) {
     assert!(store.exec_get(&id(2), &exec_id(2)).await.unwrap().unwrap().outcome.is_some());
     let alice = "alice".parse().unwrap();
     assert!(store.idempotency_get(&alice, "key-2").await.unwrap().unwrap().answer.is_some());
+    // Versions that knew archives have one, and a tombstone.
+    if let Some(archived) = store.session_get(&id(5)).await.unwrap() {
+        assert!(archived.archived_at.is_some() && archived.purged_at.is_none());
+        assert!(store.exec_get(&id(5), &exec_id(5)).await.unwrap().unwrap().outcome.is_some());
+        assert!(store.session_get(&id(6)).await.unwrap().unwrap().purged_at.is_some());
+        assert!(store.retention_content(&id(6)).await.unwrap().is_none());
+    }
     assert_eq!(store.key_list().await.unwrap().len(), 2);
     assert_eq!(store.template_get("default", None).await.unwrap().unwrap().version, 1);
     let found = verify_with(&store, &[]).await;
