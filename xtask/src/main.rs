@@ -7,6 +7,7 @@ mod arrows;
 mod dependencies;
 mod graph;
 mod licenses;
+mod promises;
 mod requirements;
 mod tidy;
 mod tree;
@@ -18,15 +19,16 @@ use anyhow::{Context, Result, bail};
 use graph::Graph;
 use tree::Tree;
 
-const USAGE: &str = "usage: cargo xtask check [NAME…]\n\nchecks: arrows, tidy, requirements, licenses, dependencies (all when none is named)";
+const USAGE: &str = "usage: cargo xtask check [NAME…]\n\nchecks: arrows, tidy, requirements, promises, licenses, dependencies (all when none is named)";
 
 /// A name on the command line, and the function that looks at the house and returns its complaints.
 type Check = (&'static str, fn(&House) -> Result<Vec<String>>);
 
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     ("arrows", |house| Ok(arrows::check(&house.graph))),
     ("tidy", |house| Ok(tidy::check(&house.tree))),
     ("requirements", |house| Ok(requirements::check(&house.tree))),
+    ("promises", |house| Ok(promises::check(&house.tree))),
     ("licenses", |house| {
         let policy = licenses::Policy::parse(house.tree.text("deny.toml")?)?;
         for line in licenses::duplicates(&house.graph) {

@@ -137,12 +137,12 @@ fn judge(row: &Row, tree: &Tree, tests: &BTreeSet<&str>) -> Vec<String> {
 }
 
 /// What stands in backticks.
-fn names(cell: &str) -> impl Iterator<Item = &str> {
+pub fn names(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 
 /// The names of all test functions: those with a test attribute above them, doc comments and other attributes between; and those in [`LISTS`].
-fn tests(tree: &Tree) -> BTreeSet<&str> {
+pub fn tests(tree: &Tree) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     for file in tree.files.iter().filter(|file| file.path.ends_with(".rs")) {
         let mut marked = false;
