@@ -219,7 +219,7 @@ fn prepare(settings: &Settings, instance: Instance) -> Step<(Ground, Host, Side)
     if !privilege.single_id() {
         mounts::leave_host_namespace().step("mount namespace")?;
     }
-    let (pool, pool_problem) = mount_pool(settings, privilege);
+    let (pool, pool_problem) = mount_pool(settings, privilege).step("mount the storage pool")?;
     let volumes_of = |uuid: &str| match &pool {
         Some(pool) => Volumes::Pool(pool.join(uuid)),
         None => Volumes::Plain(settings.data_dir.join("instances").join(uuid).join("volumes")),
@@ -283,16 +283,18 @@ fn open_volumes(
     volumes_of(&instance.uuid).open()
 }
 
-fn mount_pool(settings: &Settings, privilege: Privilege) -> (Option<PathBuf>, Option<String>) {
+/// The pool, or why there is none. One that is there and lasts has environments' files in it: without them nobody is taken over, so that is a failure.
+fn mount_pool(settings: &Settings, privilege: Privilege) -> io::Result<(Option<PathBuf>, Option<String>)> {
     if settings.plain_storage {
-        return (None, Some("plain storage was asked for".into()));
+        return Ok((None, Some("plain storage was asked for".into())));
     }
     if privilege.single_id() {
-        return (None, Some("a storage pool needs root".into()));
+        return Ok((None, Some("a storage pool needs root".into())));
     }
     match pool::mount_pool(&settings.data_dir, settings.pool_bytes) {
-        Ok(pool) => (Some(pool), None),
-        Err(error) => (None, Some(error.to_string())),
+        Ok(pool) => Ok((Some(pool), None)),
+        Err(error) if !settings.dies_with_manager && pool::is_there(&settings.data_dir) => Err(io::Error::other(error)),
+        Err(error) => Ok((None, Some(error.to_string()))),
     }
 }
 

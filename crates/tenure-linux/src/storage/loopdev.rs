@@ -5,9 +5,11 @@ use crate::sys;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const LOOP_CONFIGURE: u64 = 0x4c0a;
+const LOOP_GET_STATUS64: u64 = 0x4c05;
 const LOOP_CTL_GET_FREE: u64 = 0x4c82;
 const AUTOCLEAR: u32 = 4;
 const DIRECT_IO: u32 = 16;
@@ -80,16 +82,46 @@ fn configure(device: &File, backing: &File, flags: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// The device that serves a file now, as the kernel lists them.
+/// The device that serves a file now. Known by the file itself: a path is told as the namespace saw it in which the file was opened, and once that is gone
+/// it is cut off at the file's own mount.
 pub fn find(file: &Path) -> Option<LoopDevice> {
-    let wanted = std::fs::canonicalize(file).ok()?;
-    let serving = |entry: &std::fs::DirEntry| {
-        let backing = std::fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
-        Path::new(backing.trim_end_matches('\n')) == wanted
-    };
-    let entry = std::fs::read_dir("/sys/block").ok()?.flatten().find(serving)?;
-    let path = Path::new("/dev").join(entry.file_name());
-    let open = OpenOptions::new().read(true).write(true).open(&path).ok()?;
-    // Opened, it cannot go any more; but it may have gone just before.
-    serving(&entry).then_some(LoopDevice { path, _open: open })
+    let wanted = std::fs::metadata(file).ok()?;
+    let is_loop = |entry: &std::fs::DirEntry| entry.path().join("loop").exists();
+    std::fs::read_dir("/sys/block").ok()?.flatten().filter(is_loop).find_map(|entry| {
+        let path = Path::new("/dev").join(entry.file_name());
+        // Opened, it cannot go any more; asked only then, it has not gone just before.
+        let open = OpenOptions::new().read(true).write(true).open(&path).ok()?;
+        (backing(&open).ok()? == (wanted.dev(), wanted.ino())).then_some(LoopDevice { path, _open: open })
+    })
+}
+
+/// The device and the inode of the file that a loop device serves.
+fn backing(device: &File) -> io::Result<(u64, u64)> {
+    // SAFETY: all-zero is a valid loop_info64.
+    let mut info: LoopInfo = unsafe { std::mem::zeroed() };
+    // SAFETY: LOOP_GET_STATUS64 fills a loop_info64.
+    unsafe { sys::ioctl(device, LOOP_GET_STATUS64, &raw mut info) }?;
+    let [dev, inode, ..] = info.numbers;
+    Ok((dev, inode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// EN-10: the next keeper finds the pool of the last one, by whatever path either saw it.
+    #[test]
+    fn a_device_is_known_by_its_file_and_not_by_its_path() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let (file, other) = (dir.path().join("pool"), dir.path().join("elsewhere"));
+        File::create(&file).unwrap().set_len(1 << 20).unwrap();
+        std::fs::hard_link(&file, &other).unwrap();
+        let device = attach(&file).unwrap();
+        assert_eq!(attach(&other).unwrap().path, device.path);
+        assert_eq!(find(&other).unwrap().path, device.path);
+    }
 }

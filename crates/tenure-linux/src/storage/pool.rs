@@ -68,7 +68,7 @@ pub fn mount_pool(data_dir: &Path, size_bytes: Option<u64>) -> Result<PathBuf, P
     let lock = File::create(data_dir.join("pool.lock")).what("open pool.lock")?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).what("lock pool.lock")?;
     let file = data_dir.join("pool.btrfs");
-    if !file.exists() {
+    if !is_there(data_dir) {
         make(&file, size_bytes)?;
     }
     let point = data_dir.join("pool");
@@ -84,6 +84,11 @@ pub fn mount_pool(data_dir: &Path, size_bytes: Option<u64>) -> Result<PathBuf, P
         File::create(point.join(".quota")).what("mark the pool")?;
     }
     Ok(point)
+}
+
+/// Whether the data directory has a pool.
+pub fn is_there(data_dir: &Path) -> bool {
+    data_dir.join("pool.btrfs").exists()
 }
 
 /// Limits may promise more than there is. While there is too little, nobody new comes in, so that those inside keep what is left.
