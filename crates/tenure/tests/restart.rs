@@ -55,7 +55,8 @@ fn nothing_acknowledged_is_lost_when_the_manager_is_killed_at_random() {
 /// TM-1, TM-2, TM-8, TR-5, LC-5, LC-6, EN-4, EN-10
 #[test]
 fn nothing_acknowledged_is_lost_when_the_manager_is_killed_at_any_write_or_message() {
-    if let Some(report) = torture(120, Menu { points: true, tear: true, keeper: true, agents: true, ..Menu::default() }) {
+    if let Some(report) = torture(120, Menu { points: true, tear: true, keeper: true, agents: true, ..Menu::default() })
+    {
         assert!(report.acknowledged() > 500, "there was hardly any load");
     }
 }
