@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{Answer, DataDir, PATIENCE, answer, answer_to, binary, wait};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -32,9 +33,23 @@ impl Server {
         Server::start_from(&binary(), DataDir::new())
     }
 
+    /// Starts one with these settings, as in `retention.interval_ms=1s`.
+    pub fn start_with(settings: &[&str]) -> Server {
+        let dir = DataDir::new();
+        let (child, url) = spawn(&binary(), &dir, settings);
+        Server { dir, child: Mutex::new(child), url }
+    }
+
+    /// Kills it and starts another with these settings on the same data directory, at another port.
+    pub fn kill_and_start_with(&mut self, settings: &[&str]) {
+        self.kill();
+        let (child, url) = spawn(&binary(), &self.dir, settings);
+        (self.child, self.url) = (Mutex::new(child), url);
+    }
+
     /// Starts this program over this data directory.
     pub fn start_from(program: &Path, dir: DataDir) -> Server {
-        let (child, url) = spawn(program, &dir);
+        let (child, url) = spawn(program, &dir, &[]);
         Server { dir, child: Mutex::new(child), url }
     }
 
@@ -47,7 +62,7 @@ impl Server {
 
     /// Starts this program on the same data directory, at another port, after a kill.
     pub fn start_again_from(&mut self, program: &Path) {
-        let (child, url) = spawn(program, &self.dir);
+        let (child, url) = spawn(program, &self.dir, &[]);
         (self.child, self.url) = (Mutex::new(child), url);
     }
 
@@ -100,6 +115,16 @@ impl Server {
         answer_to(&mut self.tenure(words), input.to_vec())
     }
 
+    /// What is answered to this path and key, head and all.
+    pub fn get(&self, path: &str, key: &str) -> String {
+        let host = self.url.trim_start_matches("http://");
+        let mut connection = TcpStream::connect(host).unwrap();
+        write!(connection, "GET {path} HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
     /// A new session.
     pub fn session(&self) -> String {
         self.session_with(&[])
@@ -120,9 +145,12 @@ impl Server {
     }
 }
 
-fn spawn(program: &Path, dir: &DataDir) -> (Child, String) {
+fn spawn(program: &Path, dir: &DataDir, settings: &[&str]) -> (Child, String) {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("server.log")).unwrap();
     let mut command = dir.program(program, ["serve", "--listen", "127.0.0.1:0", "--set", "pool.ready=0"]);
+    for setting in settings {
+        command.args(["--set", setting]);
+    }
     let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
