@@ -59,6 +59,10 @@ finish() {
         echo b >/proc/sysrq-trigger
         sleep 60
     fi
+    # What still runs is ended as every init does it.
+    kill -TERM -1
+    sleep 2
+    kill -KILL -1
     sync
     umount -R -l /data /data-btrfs 2>/dev/null
     sync
@@ -71,7 +75,7 @@ mount_system
 mount_cgroups
 mount_data || { echo "vm: cannot mount the data disks"; finish 98; }
 . /vm/settings
-export VM_BOOT VM_SLOW VM_FILTER
+export VM_BOOT VM_SLOW VM_FILTER VM_CUT
 # Ends a little before the host's patience, so that a check that hangs is reported and not only cut off.
 timeout -k 5 "$VM_LIMIT" bash "/vm/$VM_SCRIPT"
 status=$?

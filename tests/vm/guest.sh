@@ -2,6 +2,7 @@
 # What is proved in the virtual machine: the kernel's gifts, the program from the outside, and the test executables —
 # each as root and as an ordinary user with a delegated subtree.
 . /vm/checks.sh
+. /vm/serve.sh
 
 # One run of the program: its status must be CODE and its output must match PATTERN (empty: any).
 expect() { # name, user, seconds, code, pattern, command…
@@ -110,6 +111,44 @@ left_over() { # user, data directory
     if [ -s "$OUT/all" ]; then fail "$1: nothing is left over"; else pass "$1: nothing is left over"; fi
 }
 
+# A server that is killed, alone and with its keeper: what it made goes on, and the next start takes it over.
+killed_server() { # user, data directory
+    local id paused exec before
+    server_start "$1" "$2" || return
+    id=$(session) && paused=$(session)
+    exec=$(ask exec --background "$id" -- sh -c 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done')
+    ask exec "$paused" -- sh -c 'echo kept >kept' >/dev/null
+    ask session pause "$paused" >/dev/null
+    check "a paused session is frozen" frozen "$(field session get "$paused" -- environment state)"
+    for killed in server "server and keeper"; do
+        before=$(ask execs output "$id" "$exec" | wc -l)
+        server_kill
+        [ "$killed" = server ] || kill_keeper "$2"
+        sleep "$(seconds 1)"
+        server_start "$1" "$2" || return
+        until_field ready session get "$id" -- environment state
+        check "$killed killed: the session goes on" "running ready 1" "$(field session get "$id" -- state) $(field session get "$id" -- environment state) $(field session get "$id" -- environment generation)"
+        check "$killed killed: its program went on" more "$([ "$(ask execs output "$id" "$exec" | wc -l)" -gt $((before + 2)) ] && echo more)"
+        check "$killed killed: no line is missing or there twice" "" "$(ask execs output "$id" "$exec" | awk '$1 != NR' | head -3)"
+        check "$killed killed: what is paused stays frozen" frozen "$(field session get "$paused" -- environment state)"
+    done
+    ask session resume "$paused" >/dev/null
+    check "… and goes on" kept "$(ask exec "$paused" -- cat kept)"
+    audit_check
+    ask session terminate "$id" >/dev/null
+    ask session terminate "$paused" >/dev/null
+    server_stop
+    left_over "$1" "$2"
+}
+
+# The keeper of a data directory: whoever holds the lock of its instance, and is no agent's.
+kill_keeper() { # data directory
+    local pid
+    for pid in $(pgrep -x tenure-keeper); do
+        if find "/proc/$pid/fd" -lname "$1/instances/*.lock" 2>/dev/null | grep -q .; then kill -9 "$pid"; fi
+    done
+}
+
 # The program may still lack a command that these checks are about.
 smoke_all() {
     if ! /vm/tenure run --help 2>/dev/null | grep -q -e --pids; then
@@ -119,6 +158,9 @@ smoke_all() {
     smoke root /data/root/tenure
     smoke root /data-btrfs/root/tenure
     smoke user /data/user/tenure
+    killed_server root /data/root/served
+    killed_server root /data-btrfs/root/served
+    killed_server user /data/user/served
 }
 
 # Runs one test executable; each of its tests counts. A test that says "skipped: …" counts as skipped.

@@ -64,7 +64,7 @@ options() {
         esac
         shift
     done
-    if [ -n "$REBOOT" ] && [ "$SCRIPT" = guest.sh ]; then SCRIPT=reboot.sh TESTS=no; fi
+    if [ -n "$REBOOT" ] && [ "$SCRIPT" = guest.sh ]; then SCRIPT=reboot.sh TESTS=smoke; fi
 }
 
 # Installs packages by name where the command that stands for each is missing.
@@ -109,7 +109,7 @@ for line in sys.stdin:
 payload() { # directory to fill, tar archive to write
     local to="$1" kind name executable directory
     mkdir -p "$to/vm"
-    cp "$HERE"/{guest-init,checks,probe,guest,reboot}.sh "${SCRIPT_FILES[@]}" "$to/vm/"
+    cp "$HERE"/{guest-init,checks,serve,probe,guest,reboot}.sh "${SCRIPT_FILES[@]}" "$to/vm/"
     cc -O1 -Wall -static -o "$to/vm/probe" "$HERE/probe.c"
     : >"$to/vm/tests"
     if [ -n "$TENURE" ]; then

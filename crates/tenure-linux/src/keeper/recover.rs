@@ -74,9 +74,11 @@ pub fn survivor(ground: &Ground, name: &str, owner: Owner) -> Facts {
     }
 }
 
-/// One of another boot, whose volume does not say whose it is: there is none, or it was made before volumes did.
+/// One of another boot, whose volume does not say that it is of that boot: there is none, or it was made before volumes said whose they are.
 fn rebooted(ground: &Ground, facts: Facts) -> Facts {
-    let survived = facts.end.is_none() && facts.evidence.is_none() && ground.volumes.exists(&facts.berth.name);
+    let (volumes, name) = (&ground.volumes, &facts.berth.name);
+    let silent = volumes.exists(name) && volumes.owner(name).is_none();
+    let survived = silent && facts.end.is_none() && facts.evidence.is_none();
     let evidence = other_boot(&facts.boot_id, &ground.boot_id);
     let evidence = if survived { evidence } else { format!("{evidence}; its files did not survive") };
     Facts { evidence: facts.evidence.or(Some(evidence)), survived, ..facts }
