@@ -96,7 +96,7 @@ fn round(server: &mut Server, living: &[Living], figures: &mut Figures) -> anyho
     figures.acknowledged += acknowledged.len();
     let mut client = server.client()?;
     for one in living {
-        ensure!(state(&mut client, &one.id, &one.exec)? == "running", "the program of {} does not run", one.id);
+        ensure!(state(&mut client, &one.id, &one.exec)? == "started", "the program of {} does not run", one.id);
     }
     for exec in &acknowledged {
         let state = state(&mut client, worked_in, exec)?;

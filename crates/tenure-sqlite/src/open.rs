@@ -6,7 +6,7 @@ use crate::heads::{HeadSigning, Heads};
 use crate::lock::DirectoryLock;
 use crate::migration;
 use crate::readers::Readers;
-use crate::writer::{self, Message, Writer, Writing};
+use crate::writer::{self, Extent, Message, Writer, Writing};
 use rusqlite::Connection;
 use std::fs::OpenOptions;
 use std::io;
@@ -150,7 +150,15 @@ impl SqliteStore {
         &self,
         change: impl Fn(&Writing<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StoreError> {
-        writer::change(&self.queue, change).await
+        writer::change(&self.queue, Extent::Many, change).await
+    }
+
+    /// Makes a change that writes with one statement, and leaves nothing behind where that fails.
+    pub(crate) async fn change_by_one_statement<T: Send + 'static>(
+        &self,
+        change: impl Fn(&Writing<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        writer::change(&self.queue, Extent::One, change).await
     }
 
     /// Reads a single record, at once.

@@ -108,7 +108,7 @@ impl Store for SqliteStore {
     }
 
     async fn lease_renew(&self, beat: LeaseBeat) -> Result<LeaseRenewed, StoreError> {
-        self.change(move |writing| session::renew(writing, &beat)).await
+        self.change_by_one_statement(move |writing| session::renew(writing, &beat)).await
     }
 
     async fn lease_release(&self, change: LeaseGivingUp) -> Result<Changed, StoreError> {

@@ -107,6 +107,40 @@ async fn a_full_database_in_a_batch_fails_those_that_do_not_fit_and_no_others() 
     assert_eq!(stored(&store).await.len(), 20, "it works again once there is room");
 }
 
+/// TM-1, LS-5: a change of one statement has no savepoint; where it fails, or panics, nobody beside it loses anything, and nothing of it stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_one_statement_that_fails_is_undone_alone() {
+    let (store, _directory) = store();
+    make_ballast(&store).await;
+    let let_go = hold(&store);
+    let writes: Vec<_> = (0..12)
+        .map(|n| {
+            let store = store.clone();
+            let change = move |writing: &crate::writer::Writing<'_>| {
+                write_bytes(writing.sql, n, 10)?;
+                match n {
+                    4 => Err(Failure::impossible("it fails after it wrote")),
+                    8 => panic!("it panics after it wrote"),
+                    _ => Ok(()),
+                }
+            };
+            // Some of both kinds in one batch.
+            tokio::spawn(async move {
+                let changed =
+                    if n % 4 == 0 { store.change_by_one_statement(change).await } else { store.change(change).await };
+                (n, changed.is_ok())
+            })
+        })
+        .collect();
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    drop(let_go);
+    for write in writes {
+        let (n, done) = write.await.unwrap();
+        assert_eq!(done, n != 4 && n != 8, "{n}");
+    }
+    assert_eq!(stored(&store).await, [0, 1, 2, 3, 5, 6, 7, 9, 10, 11]);
+}
+
 /// OB-7: a panic is one change's own, and those beside it are done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_panics_is_undone_alone() {

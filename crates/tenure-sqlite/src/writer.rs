@@ -11,6 +11,9 @@
 //!
 //! A savepoint does not isolate every error: a full disk inside one takes the whole transaction away, and the changes before it with it. So after
 //! each change the writer asks whether the transaction still stands, and nobody is answered before the commit.
+//!
+//! A savepoint costs as much as a small change, as each page that is touched inside it is copied. A change that writes with one statement has none: should
+//! it fail, the transaction is undone, and each change runs again alone, with a savepoint.
 
 use crate::connection::Place;
 use crate::failure::Failure;
@@ -31,8 +34,28 @@ pub(crate) struct Writing<'a> {
     pub audited: &'a Cell<bool>,
 }
 
+/// How much a change writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// With any number of statements.
+    Many,
+    /// With one statement, which SQLite makes whole or not at all.
+    One,
+}
+
+/// Which changes get a savepoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Savepoints {
+    /// Those that write with more than one statement.
+    WhereNeeded,
+    /// All.
+    Always,
+}
+
 /// One change, and whoever waits for it.
 pub(crate) trait Job: Send {
+    /// How much it writes.
+    fn extent(&self) -> Extent;
     /// Makes the change; keeps its outcome. Can be called again after the transaction was undone.
     fn run(&mut self, writing: &Writing<'_>) -> Result<(), Failure>;
     /// Answers with the outcome that was kept.
@@ -51,6 +74,7 @@ pub(crate) enum Message {
 
 /// A change as it waits in the queue.
 pub(crate) struct Task<T, F> {
+    extent: Extent,
     change: F,
     outcome: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -58,13 +82,17 @@ pub(crate) struct Task<T, F> {
 
 impl<T, F> Task<T, F> {
     /// A change and where its outcome is waited for.
-    pub fn new(change: F) -> (Task<T, F>, oneshot::Receiver<Result<T, StoreError>>) {
+    pub fn new(extent: Extent, change: F) -> (Task<T, F>, oneshot::Receiver<Result<T, StoreError>>) {
         let (reply, outcome) = oneshot::channel();
-        (Task { change, outcome: None, reply }, outcome)
+        (Task { extent, change, outcome: None, reply }, outcome)
     }
 }
 
 impl<T: Send, F: Fn(&Writing<'_>) -> Result<T, Failure> + Send> Job for Task<T, F> {
+    fn extent(&self) -> Extent {
+        self.extent
+    }
+
     fn run(&mut self, writing: &Writing<'_>) -> Result<(), Failure> {
         // Whatever a panic left half done is undone with the savepoint.
         let ran = catch_unwind(AssertUnwindSafe(|| (self.change)(writing)));
@@ -168,7 +196,7 @@ impl Writer {
 
     /// All in one transaction; should that not come to its end, each alone.
     fn group(&mut self, mut jobs: Vec<Box<dyn Job>>) {
-        match self.attempt(&mut jobs) {
+        match self.attempt(&mut jobs, Savepoints::WhereNeeded) {
             Ok(outcomes) => answer(jobs, outcomes),
             Err(Undone::NotBegun(failure)) => self.refuse(jobs, &failure),
             Err(Undone::AtCommit(failure)) if failure.is_io() => self.nobody_knows(jobs, &failure),
@@ -182,7 +210,7 @@ impl Writer {
 
     fn alone(&mut self, job: Box<dyn Job>) {
         let mut jobs = vec![job];
-        match self.attempt(&mut jobs) {
+        match self.attempt(&mut jobs, Savepoints::Always) {
             Ok(outcomes) => answer(jobs, outcomes),
             Err(Undone::AtCommit(failure)) if failure.is_io() => self.nobody_knows(jobs, &failure),
             Err(Undone::NotBegun(failure) | Undone::Before(failure) | Undone::AtCommit(failure)) => {
@@ -206,10 +234,14 @@ impl Writer {
     }
 
     /// One transaction. Says for each change why it failed by itself, or that the transaction was undone.
-    fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Vec<Option<StoreError>>, Undone> {
+    fn attempt(
+        &mut self,
+        jobs: &mut [Box<dyn Job>],
+        savepoints: Savepoints,
+    ) -> Result<Vec<Option<StoreError>>, Undone> {
         let connection = self.connected().map_err(Undone::NotBegun)?;
         let audited = Cell::new(false);
-        let outcomes = transaction(connection, jobs, &audited);
+        let outcomes = transaction(connection, jobs, savepoints, &audited);
         if !connection.is_autocommit() && outcomes.is_err() {
             roll_back(connection);
         }
@@ -277,32 +309,56 @@ impl Writer {
     }
 }
 
-/// Begins, makes each change in a savepoint of its own, commits.
+/// Begins, makes each change, commits.
 fn transaction(
     connection: &Connection,
     jobs: &mut [Box<dyn Job>],
+    savepoints: Savepoints,
     audited: &Cell<bool>,
 ) -> Result<Vec<Option<StoreError>>, Undone> {
-    let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map_err(Failure::from);
-    let before = Undone::Before;
-    run("BEGIN IMMEDIATE").map_err(Undone::NotBegun)?;
+    execute(connection, "BEGIN IMMEDIATE").map_err(Undone::NotBegun)?;
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
-        run("SAVEPOINT change").map_err(before)?;
-        let ran = job.run(&Writing { sql: connection, audited });
-        if connection.is_autocommit() {
-            let gone = || Failure::impossible("the transaction is gone");
-            return Err(before(ran.err().unwrap_or_else(gone)));
-        }
-        let failure = ran.err();
-        if failure.is_some() {
-            run("ROLLBACK TO change").map_err(before)?;
-        }
-        run("RELEASE change").map_err(before)?;
-        outcomes.push(failure.map(|failure| failure.answer()));
+        let writing = Writing { sql: connection, audited };
+        let outcome = match (job.extent(), savepoints) {
+            (Extent::One, Savepoints::WhereNeeded) => bare(&mut **job, &writing).map(|()| None),
+            (Extent::One, Savepoints::Always) | (Extent::Many, _) => apart(&mut **job, &writing),
+        };
+        outcomes.push(outcome.map_err(Undone::Before)?);
     }
-    run("COMMIT").map_err(Undone::AtCommit)?;
+    execute(connection, "COMMIT").map_err(Undone::AtCommit)?;
     Ok(outcomes)
+}
+
+/// Makes a change as part of the whole: where it fails, all is undone.
+fn bare(job: &mut dyn Job, writing: &Writing<'_>) -> Result<(), Failure> {
+    job.run(writing)?;
+    match writing.sql.is_autocommit() {
+        true => Err(Failure::impossible("the transaction is gone")),
+        false => Ok(()),
+    }
+}
+
+/// Makes a change in a savepoint of its own. Says why it failed by itself; an error is that the transaction is gone.
+fn apart(job: &mut dyn Job, writing: &Writing<'_>) -> Result<Option<StoreError>, Failure> {
+    let sql = writing.sql;
+    execute(sql, "SAVEPOINT change")?;
+    let ran = job.run(writing);
+    if sql.is_autocommit() {
+        let gone = || Failure::impossible("the transaction is gone");
+        return Err(ran.err().unwrap_or_else(gone));
+    }
+    let failure = ran.err();
+    if failure.is_some() {
+        execute(sql, "ROLLBACK TO change")?;
+    }
+    execute(sql, "RELEASE change")?;
+    Ok(failure.map(|failure| failure.answer()))
+}
+
+fn execute(connection: &Connection, sql: &str) -> Result<(), Failure> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
 }
 
 fn answer(jobs: Vec<Box<dyn Job>>, outcomes: Vec<Option<StoreError>>) {
@@ -327,10 +383,11 @@ fn roll_back(connection: &Connection) {
 /// Sends a change; the receiver's end says what became of it.
 pub(crate) async fn change<T: Send + 'static>(
     queue: &Sender<Message>,
+    extent: Extent,
     change: impl Fn(&Writing<'_>) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, StoreError> {
     let closed = || StoreError::Unavailable("the store is closed".to_owned());
-    let (task, outcome) = Task::new(change);
+    let (task, outcome) = Task::new(extent, change);
     queue.send(Message::Change(Box::new(task))).map_err(|_| closed())?;
     outcome.await.unwrap_or_else(|_| Err(closed()))
 }

@@ -11,8 +11,8 @@ use crate::row::parsed;
 use crate::writer::Writing;
 use rusqlite::{Connection, OptionalExtension, params};
 use tenure_session::{
-    DowntimeShift, Lease, LeaseRelease, LeaseTake, LeaseToken, Session, SessionId, Timestamp, lease_release,
-    lease_take, shift_downtime,
+    DowntimeShift, Lease, LeaseRelease, LeaseTake, Session, SessionId, Timestamp, lease_release, lease_take,
+    shift_downtime,
 };
 use tenure_store::{Changed, LeaseBeat, LeaseGivingUp, LeaseRenewed, LeaseTaking, SessionsShift};
 
@@ -30,29 +30,36 @@ pub(crate) fn take(writing: &Writing<'_>, wanted: &LeaseTaking) -> Result<Change
     })
 }
 
-/// The lease holds for one TTL from now. The law of it once more, in SQL: the token, the expiry, the interval, and how far it goes.
+/// The lease holds for one TTL from now. The law of it once more, in SQL: the token, the expiry, the interval, and that it never goes back.
+///
+/// Read first and updated by row number: to have the update return what it wrote costs more than both, as SQLite makes a table for that each time.
 pub(crate) fn renew(writing: &Writing<'_>, beat: &LeaseBeat) -> Result<LeaseRenewed, Failure> {
-    let mut update = writing.sql.prepare_cached(
-        "UPDATE sessions SET lease_heartbeat_at = ?3,
-           lease_expires_at = max(lease_expires_at, min(?3 + lease_ttl_ms, lifetime_ends_at))
-         WHERE id = ?1 AND lease_token = ?2 AND lease_expires_at > ?3 AND terminated_at IS NULL
-           AND (lease_heartbeat_at IS NULL OR ?3 - lease_heartbeat_at >= lease_interval_ms)
-         RETURNING lease_ttl_ms, lease_interval_ms, lease_expires_at",
+    let (id, at) = (beat.id.as_str(), beat.at);
+    let mut query = writing.sql.prepare_cached(
+        "SELECT n, lease_ttl_ms, lease_interval_ms, lease_expires_at, lifetime_ends_at FROM sessions
+         WHERE id = ?1 AND lease_token = ?2",
     )?;
-    let renewed = update.query_row(params![beat.id.as_str(), beat.token.0, beat.at.as_ms()], |row| {
-        Ok(Lease {
-            token: LeaseToken(beat.token.0),
-            ttl_ms: row.get(0)?,
-            heartbeat_interval_ms: row.get(1)?,
-            expires_at: Timestamp::from_ms(row.get(2)?),
-            last_heartbeat_at: Some(beat.at),
-        })
+    let held = query.query_row(params![id, beat.token.0], |row| {
+        let (ttl_ms, old) = (row.get(1)?, Timestamp::from_ms(row.get(3)?));
+        let expires_at = at.plus_ms(ttl_ms).min(Timestamp::from_ms(row.get(4)?)).max(old);
+        let heartbeat_interval_ms = row.get(2)?;
+        let lease = Lease { token: beat.token, ttl_ms, heartbeat_interval_ms, expires_at, last_heartbeat_at: Some(at) };
+        Ok((row.get::<_, i64>(0)?, lease))
     });
-    Ok(match renewed.optional()? {
-        Some(lease) => LeaseRenewed::Renewed(lease),
-        None => get(writing.sql, &beat.id)?
-            .map_or(LeaseRenewed::Missing, |session| LeaseRenewed::Refused(Box::new(session))),
-    })
+    let Some((n, lease)) = held.optional()? else { return refused(writing.sql, &beat.id) };
+    let mut update = writing.sql.prepare_cached(
+        "UPDATE sessions SET lease_heartbeat_at = ?3, lease_expires_at = max(lease_expires_at, ?4)
+         WHERE n = ?1 AND lease_token = ?2 AND lease_expires_at > ?3 AND terminated_at IS NULL
+           AND (lease_heartbeat_at IS NULL OR ?3 - lease_heartbeat_at >= lease_interval_ms)",
+    )?;
+    match update.execute(params![n, beat.token.0, at.as_ms(), lease.expires_at.as_ms()])? {
+        0 => refused(writing.sql, &beat.id),
+        _ => Ok(LeaseRenewed::Renewed(lease)),
+    }
+}
+
+fn refused(sql: &Connection, id: &SessionId) -> Result<LeaseRenewed, Failure> {
+    Ok(get(sql, id)?.map_or(LeaseRenewed::Missing, |session| LeaseRenewed::Refused(Box::new(session))))
 }
 
 /// The session goes on without a lease.
