@@ -41,6 +41,7 @@ impl Engine {
             "heads_checked": found.heads_checked,
             "problem": found.problem.as_ref().map(ToString::to_string),
         });
+        self.meters().audit_verified(found.problem.is_none());
         if let Some(problem) = &found.problem {
             tracing::error!(%problem, "the audit is not as it was written");
         }

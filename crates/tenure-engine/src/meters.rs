@@ -25,9 +25,18 @@ struct StateLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabel {
+    verdict: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PreviousStateLabel {
     previous_state: &'static str,
 }
+
+/// What an audit that was read again is.
+const INTACT: &str = "intact";
+const DAMAGED: &str = "damaged";
 
 /// The engine's metrics.
 pub(crate) struct Meters {
@@ -35,6 +44,7 @@ pub(crate) struct Meters {
     transitions: Family<TransitionLabel, Counter>,
     sessions: Family<StateLabel, Gauge>,
     invalid_ids: Counter,
+    audit_verifications: Family<VerdictLabel, Counter>,
     pub heartbeats: Counter,
     pub heartbeats_late: Counter,
     leases_expired: Family<PreviousStateLabel, Counter>,
@@ -54,6 +64,7 @@ impl Meters {
             transitions: Family::default(),
             sessions: Family::default(),
             invalid_ids: Counter::default(),
+            audit_verifications: Family::default(),
             heartbeats: Counter::default(),
             heartbeats_late: Counter::default(),
             leases_expired: Family::default(),
@@ -68,6 +79,8 @@ impl Meters {
         registry.register("tenure_sessions_ended", "Sessions that ended, by reason", meters.ends.clone());
         registry.register("tenure_session_transitions", "Transitions of sessions", meters.transitions.clone());
         registry.register("tenure_sessions", "Sessions by state", meters.sessions.clone());
+        let verified = "Times that the whole audit was read again, by whether it was as it was written";
+        registry.register("tenure_audit_verifications", verified, meters.audit_verifications.clone());
         registry.register("tenure_invalid_session_ids", "Texts that are no session ID", meters.invalid_ids.clone());
         registry.register(
             "tenure_sessions_heartbeat",
@@ -86,7 +99,24 @@ impl Meters {
         registry.register("tenure_environments_lost", "Environments found dead", meters.environments_lost.clone());
         registry.register("tenure_sessions_archived", "Sessions that were archived", meters.sessions_archived.clone());
         registry.register("tenure_sessions_purged", "Sessions that were purged", meters.sessions_purged.clone());
+        meters.begin_at_zero();
         meters
+    }
+
+    /// What never happened is 0 and not absent: an alert sees the first time only where there was a time before.
+    fn begin_at_zero(&self) {
+        for reason in TerminationReason::ALL {
+            drop(self.ends.get_or_create(&ReasonLabel { reason: reason.as_str() }));
+        }
+        for state in State::ALL {
+            self.sessions_in(state, 0);
+            if state.is_live() {
+                drop(self.leases_expired.get_or_create(&PreviousStateLabel { previous_state: state.as_str() }));
+            }
+        }
+        for verdict in [INTACT, DAMAGED] {
+            drop(self.audit_verifications.get_or_create(&VerdictLabel { verdict }));
+        }
     }
 
     /// A text that is no session ID: counted, and logged without the text beyond its beginning, which is the caller's own.
@@ -94,6 +124,12 @@ impl Meters {
         self.invalid_ids.inc();
         let begins: String = text.chars().take(40).collect();
         tracing::debug!(begins = ?begins, "no session ID");
+    }
+
+    /// The whole audit was read again.
+    pub fn audit_verified(&self, intact: bool) {
+        let verdict = if intact { INTACT } else { DAMAGED };
+        self.audit_verifications.get_or_create(&VerdictLabel { verdict }).inc();
     }
 
     /// So many sessions are in this state.

@@ -3,13 +3,15 @@
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use tenure_session::Operation;
+use tenure_session::{Operation, State};
 
 impl Engine {
     /// All metrics that were registered, in the OpenMetrics text format; the sessions by state are counted now.
     pub async fn metrics_text(&self, call: &Call) -> Result<String, EngineError> {
         self.admit_service(call, Operation::MetricsGet)?;
-        for (state, count) in self.store().session_count().await? {
+        let counts = self.store().session_count().await?;
+        for state in State::ALL {
+            let count = counts.iter().find(|(counted, _)| *counted == state).map_or(0, |(_, count)| *count);
             self.meters().sessions_in(state, count);
         }
         let mut text = String::new();

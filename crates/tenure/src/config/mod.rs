@@ -43,6 +43,12 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// The domain of previews' host names.
     pub preview_domain: Option<String>,
+    /// Whether browsers reach previews' host names over HTTPS.
+    pub preview_https: bool,
+    /// The port at which browsers reach previews' host names, where it is not the server's.
+    pub preview_port: Option<u16>,
+    /// A file with the secret that reads the metrics.
+    pub metrics_token_file: Option<PathBuf>,
     /// Connections that are served at once.
     pub max_connections: u32,
     /// How long requests in progress have to end after SIGTERM.

@@ -49,6 +49,16 @@ impl Reader<'_> {
         })
     }
 
+    /// A port; none where it is 0.
+    fn port(&mut self, key: &str) -> Option<u16> {
+        let number = self.number(key);
+        let port = u16::try_from(number);
+        if port.is_err() {
+            self.note(key, format!("is {number}, no port"));
+        }
+        port.ok().filter(|port| *port > 0)
+    }
+
     fn positive(&mut self, key: &str) -> u64 {
         let number = self.number(key);
         if number == 0 {
@@ -98,6 +108,9 @@ fn read(reader: &mut Reader<'_>, default_data_dir: Option<PathBuf>) -> Config {
         listen: reader.text("listen").and_then(|text| text.parse().ok()).unwrap_or(nowhere),
         allowed_hosts: reader.read("allowed_hosts").unwrap_or_default(),
         preview_domain: reader.text("preview_domain"),
+        preview_https: reader.switch("preview_https"),
+        preview_port: reader.port("preview_port"),
+        metrics_token_file: reader.text("metrics_token_file").map(PathBuf::from),
         max_connections: reader.small("max_connections"),
         drain_timeout_ms: reader.number("drain_timeout_ms"),
         log: reader.text("log").unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! Settings for people to look at. Nothing secret is among them: keys are files, and only their paths are told.
 
-use super::key::{KEYS, Kind};
+use super::key::KEYS;
 use super::layer::{DEFAULT, Written};
 use serde::Serialize;
 use serde_json::Value;
@@ -22,8 +22,8 @@ pub fn all(written: &Written, default_data_dir: Option<&Path>) -> Vec<Shown> {
     KEYS.iter()
         .map(|key| {
             let value: Value = written.figment.extract_inner(key.name).unwrap_or_default();
-            let value = match (key.kind, value, default_data_dir) {
-                (Kind::Path, Value::Null, Some(dir)) => dir.to_string_lossy().into(),
+            let value = match (key.name, value, default_data_dir) {
+                ("data_dir", Value::Null, Some(dir)) => dir.to_string_lossy().into(),
                 (_, value, _) => value,
             };
             Shown { key: key.name, value, source: source(written, key.name) }

@@ -16,6 +16,9 @@ use tenure_engine::Engine;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// Fewest characters of the secret that reads the metrics.
+const METRICS_TOKEN_MIN: usize = 16;
+
 /// An open door.
 pub struct Open {
     /// Where it is.
@@ -50,11 +53,11 @@ pub fn open(
         engine,
         jwt: jwt(config)?,
         tickets: Tickets::default(),
-        previews: PreviewSettings { domain: config.preview_domain.clone(), https: false, port: Some(address.port()) },
+        previews: previews(config, address.port()),
         allowed_hosts: config.allowed_hosts.clone(),
         listen: vec![address.ip()],
         meters,
-        metrics_token: None,
+        metrics_token: config.metrics_token_file.as_deref().map(metrics_token).transpose()?,
         audit: audit_proof(dir)?,
         upload_dir,
     });
@@ -78,6 +81,24 @@ fn audit_proof(dir: &Path) -> Result<AuditProof, Failure> {
         read.map(|found| found.heads).map_err(|error| error.to_string())
     };
     Ok(AuditProof { key: Some(key), heads: Arc::new(heads) })
+}
+
+/// Where browsers find previews by host name: at the server itself, or at a proxy in front of it.
+fn previews(config: &Config, own_port: u16) -> PreviewSettings {
+    let port = config.preview_port.or(if config.preview_https { None } else { Some(own_port) });
+    PreviewSettings { domain: config.preview_domain.clone(), https: config.preview_https, port }
+}
+
+/// The secret in this file.
+fn metrics_token(file: &Path) -> Result<String, Failure> {
+    let refused = |problem: &str| {
+        Failure::new(Code::Validation, format!("metrics_token_file: {}: {problem}", file.display()))
+            .hint("it holds one secret of 16 characters or more, alone on one line")
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| refused(&error.to_string()))?;
+    let token = text.trim();
+    let is_one = token.len() >= METRICS_TOKEN_MIN && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_one { Ok(token.to_owned()) } else { Err(refused("it holds no secret")) }
 }
 
 fn jwt(config: &Config) -> Result<Jwt, Failure> {
