@@ -194,7 +194,11 @@ pub(crate) async fn kept<T: Serialize>(result: Result<(StatusCode, T), EngineErr
             (problem.status(), problem.body(), Some(problem))
         }
     };
-    if let Some(keep) = keep {
+    // What the service cannot do now says nothing of the request: asked again, it is answered from what became of it.
+    let passes = |problem: &Problem| matches!(problem.code(), Code::Unavailable | Code::Recovering | Code::Internal);
+    if let Some(keep) = keep
+        && !problem.as_ref().is_some_and(passes)
+    {
         keep.answered(status.as_u16(), bytes.clone()).await;
     }
     match problem {
