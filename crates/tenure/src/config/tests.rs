@@ -105,6 +105,7 @@ fn values_that_contradict_each_other_are_refused() {
     check(&[("limits.max_memory_bytes", "16M")], "limits.default_memory_bytes");
     check(&[("limits.min_cpu_millis", "70000")], "limits.min_cpu_millis");
     check(&[("lease.default_ttl_ms", "4s"), ("lease.min_ttl_ms", "1s")], "lease.default_heartbeat_interval_ms");
+    check(&[("retention.purge_after_ms", "30d")], "retention.purge_after_ms");
     check(&[("limits.default_memory_bytes", "")], "limits.default_memory_bytes");
     check(&[("limits.default_pids", "4294967296"), ("limits.max_pids", "4294967296")], "limits.default_pids");
     let open = resolved("", &[], &[("limits.default_idle_timeout_ms", "off")]).unwrap();
