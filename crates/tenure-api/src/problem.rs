@@ -174,6 +174,9 @@ impl From<EngineError> for Problem {
             EngineError::Init { id, failure } => {
                 problem.with("session_id", id.as_str()).with("failure", failure_shown(&failure))
             }
+            EngineError::HostLow(mark) => {
+                problem.with("mark", mark.name).with("limit", mark.limit).with("value", mark.value)
+            }
             EngineError::BadRequest(_)
             | EngineError::Denied
             | EngineError::Missing { .. }

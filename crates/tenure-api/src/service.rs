@@ -21,17 +21,18 @@ pub(crate) async fn metrics(asked: Asked) -> Answered {
 }
 
 pub(crate) async fn health(_: Shared) -> Answered {
-    ok(&Health { status: "ok" })
+    ok(&Health { status: "ok", low: Vec::new() })
 }
 
-/// Ready is who takes work, and whose store does.
+/// Ready is who takes work, and whose store does. A host that runs low is said and no reason to be taken out of service: what there is goes on.
 pub(crate) async fn ready(door: Shared) -> Answered {
     if door.engine.is_draining() {
         let chain = "draining".to_owned();
         return Err(EngineError::Unavailable { what: "the service is about to stop", chain }.into());
     }
     door.engine.probe().await?;
-    ok(&Health { status: "ok" })
+    let low = door.engine.host_low().into_iter().map(|mark| mark.name).collect();
+    ok(&Health { status: "ok", low })
 }
 
 pub(crate) async fn openapi(_: Shared) -> Answered {

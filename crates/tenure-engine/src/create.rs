@@ -85,6 +85,7 @@ impl Engine {
             Keyed::Done(keep, record) => return self.created_before(keep, &record.claim.session_id).await,
         };
         self.refuse_while_draining()?;
+        self.refuse_while_low()?;
         let plan = self.plan(call, body?).await?;
         let (engine, call) = (self.clone(), call.clone());
         // Apart, its turn under its key included: whoever stops waiting leaves no session half made, and who asks again hears when it is made.
@@ -105,7 +106,7 @@ impl Engine {
     async fn created_before(&self, keep: Keep, id: &SessionId) -> Result<Answer<Session>, EngineError> {
         let session = self.store().session_get(id).await?;
         let session = session.ok_or_else(|| EngineError::Internal(format!("{id} vanished")))?;
-        let failure = session.end.as_ref().filter(|end| end.reason == TerminationReason::FailedInit);
+        let failure = session.end.as_ref().filter(|end| never_made(end.reason));
         let result = match failure.and_then(|end| end.failure.clone()) {
             Some(failure) => Err(EngineError::Init { id: id.clone(), failure: Box::new(failure) }),
             None => self.archived_words(session).await,
@@ -340,11 +341,7 @@ impl Engine {
                 self.meters().environment_seconds.observe(begun.elapsed().as_secs_f64());
                 Ok(environment)
             }
-            Ok(Err(error)) => {
-                let unavailable = matches!(error, EnvironmentError::Unavailable(_));
-                let cause = if unavailable { "unavailable" } else { "environment" };
-                Err(init_fault(cause, error.to_string()))
-            }
+            Ok(Err(error)) => Err(not_made(&error)),
             Err(_) => Err(init_fault("timeout", format!("not ready within {} ms", timeout.as_millis()))),
         }
     }
@@ -426,7 +423,7 @@ impl Engine {
         match self.fail(session, fault, json!({})).await {
             // Somebody may have ended it first; then that is its reason.
             Ok(ended) => match ended.end {
-                Some(end) if end.reason != TerminationReason::FailedInit => {
+                Some(end) if !never_made(end.reason) => {
                     EngineError::Gone { id: ended.id, state: ended.state, end: Box::new(end), captured: None }
                 }
                 _ => EngineError::Init { id: session.id.clone(), failure: Box::new(failure) },
@@ -442,13 +439,38 @@ pub(crate) fn enforced(environment: &dyn Environment) -> EnforcedLimits {
     EnforcedLimits { cpu, memory, pids, disk }
 }
 
+/// Whether a session that ended for this reason never had an environment.
+fn never_made(reason: TerminationReason) -> bool {
+    matches!(reason, TerminationReason::FailedInit | TerminationReason::FailedInfra)
+}
+
+/// Why no environment was made: the host's own failing is told from the environment's.
+fn not_made(error: &EnvironmentError) -> Fault {
+    match error {
+        EnvironmentError::Unavailable(_) | EnvironmentError::Io(_) => {
+            infra_fault("host_unavailable", error.to_string())
+        }
+        EnvironmentError::Unenforced(_)
+        | EnvironmentError::UnknownBase { .. }
+        | EnvironmentError::InvalidSpec { .. }
+        | EnvironmentError::Init { .. }
+        | EnvironmentError::Gone
+        | EnvironmentError::Timeout
+        | EnvironmentError::Agent(_) => init_fault("environment", error.to_string()),
+    }
+}
+
+fn infra_fault(cause: &str, details: String) -> Fault {
+    Fault::new(TerminationReason::FailedInfra, Trigger::Error, FailureType::Infra, cause, details)
+}
+
 fn init_fault(cause: &str, details: String) -> Fault {
     Fault::new(TerminationReason::FailedInit, Trigger::Error, FailureType::Init, cause, details)
 }
 
 /// An environment was made, and its session could not be moved on.
 fn not_recorded(error: &EngineError) -> Fault {
-    init_fault("store", error.chain().map_or_else(|| error.to_string(), str::to_owned))
+    infra_fault("store_unavailable", error.chain().map_or_else(|| error.to_string(), str::to_owned))
 }
 
 /// What every environment made on these terms is made from: checked before anything is written down.

@@ -5,6 +5,7 @@ use crate::code::Code;
 use crate::denial::Denials;
 use crate::downtime;
 use crate::error::EngineError;
+use crate::host::{HostGauge, HostWatch};
 use crate::keys::KeyRing;
 use crate::live::{Live, LiveTable};
 use crate::meters::Meters;
@@ -28,6 +29,8 @@ pub struct Parts {
     pub bases: Arc<dyn Bases>,
     /// The host's clocks.
     pub clock: Box<dyn HostClock>,
+    /// What reads how much of the host is free.
+    pub gauge: Box<dyn HostGauge>,
     /// What can be set.
     pub settings: Settings,
     /// Where metrics are registered.
@@ -54,6 +57,7 @@ struct Shared {
     meters: Meters,
     registry: prometheus_client::registry::Registry,
     host: OnceLock<HostReport>,
+    host_watch: HostWatch,
     draining: AtomicBool,
     retaining: tokio::sync::Mutex<()>,
 }
@@ -84,6 +88,7 @@ impl Engine {
             meters: Meters::register(&mut registry),
             registry,
             host: OnceLock::new(),
+            host_watch: HostWatch::new(parts.gauge),
             draining: AtomicBool::new(false),
             retaining: tokio::sync::Mutex::new(()),
         };
@@ -137,6 +142,10 @@ impl Engine {
                 self.shared.host.get_or_init(|| report)
             }
         }
+    }
+
+    pub(crate) fn host_watch(&self) -> &HostWatch {
+        &self.shared.host_watch
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

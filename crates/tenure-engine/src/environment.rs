@@ -40,6 +40,7 @@ impl Engine {
     pub async fn environment_create(&self, call: &Call, id: &str) -> Result<SessionView, EngineError> {
         let permit = self.admit(call, id, Operation::EnvironmentCreate).await?;
         self.refuse_while_draining()?;
+        self.refuse_while_low()?;
         let (engine, call) = (self.clone(), call.clone());
         let session = self.apart(async move { engine.environment_make(&call, &permit).await }).await?;
         Ok(self.session_view(session))

@@ -1,6 +1,7 @@
 //! Why something was not done: for the caller what happened and what to do, for the operator the whole chain.
 
 use crate::code::Code;
+use crate::host::LowMark;
 use tenure_environment::protocol::FailureCode;
 use tenure_environment::{AgentError, EnvironmentError};
 use tenure_session::{
@@ -133,6 +134,9 @@ pub enum EngineError {
     /// The disk limit of the session is reached.
     #[error("the session's disk is full")]
     DiskFull,
+    /// The host has too little left for anything new.
+    #[error("the host runs low: {} bytes are free, {} asks for {}", .0.value, .0.name, .0.limit)]
+    HostLow(LowMark),
     /// It cannot be done now.
     #[error("{what}")]
     Unavailable {
@@ -166,7 +170,7 @@ impl EngineError {
             EngineError::Recovering => Code::Recovering,
             EngineError::Init { .. } => Code::InitFailed,
             EngineError::DiskFull => Code::DiskFull,
-            EngineError::Unavailable { .. } => Code::Unavailable,
+            EngineError::HostLow(_) | EngineError::Unavailable { .. } => Code::Unavailable,
             EngineError::Internal(_) => Code::Internal,
         }
     }
@@ -192,6 +196,7 @@ impl EngineError {
             | EngineError::ExecLimit { .. }
             | EngineError::Unreachable { .. }
             | EngineError::Recovering
+            | EngineError::HostLow(_)
             | EngineError::DiskFull => None,
         }
     }

@@ -1,5 +1,6 @@
 //! What is counted, in Prometheus' format (MT-1).
 
+use crate::host::HostFree;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -38,6 +39,11 @@ struct PreviousStateLabel {
 const INTACT: &str = "intact";
 const DAMAGED: &str = "damaged";
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
 /// The engine's metrics.
 pub(crate) struct Meters {
     ends: Family<ReasonLabel, Counter>,
@@ -45,6 +51,7 @@ pub(crate) struct Meters {
     sessions: Family<StateLabel, Gauge>,
     invalid_ids: Counter,
     audit_verifications: Family<VerdictLabel, Counter>,
+    host_free: Family<KindLabel, Gauge>,
     pub heartbeats: Counter,
     pub heartbeats_late: Counter,
     leases_expired: Family<PreviousStateLabel, Counter>,
@@ -65,6 +72,7 @@ impl Meters {
             sessions: Family::default(),
             invalid_ids: Counter::default(),
             audit_verifications: Family::default(),
+            host_free: Family::default(),
             heartbeats: Counter::default(),
             heartbeats_late: Counter::default(),
             leases_expired: Family::default(),
@@ -91,6 +99,8 @@ impl Meters {
         registry.register("tenure_sessions_heartbeat_late", late, meters.heartbeats_late.clone());
         let expired = "Leases that expired, by the state of their session before";
         registry.register("tenure_sessions_lease_expired", expired, meters.leases_expired.clone());
+        let free = "Bytes of the host that are free, and those held back for the database";
+        registry.register("tenure_host_free_bytes", free, meters.host_free.clone());
         registry.register("tenure_execs", "Programs that were started", meters.execs.clone());
         registry.register("tenure_exec_seconds", "From the request to the program's end", meters.exec_seconds.clone());
         let made = meters.environment_seconds.clone();
@@ -136,6 +146,14 @@ impl Meters {
     pub fn sessions_in(&self, state: State, count: u64) {
         let label = StateLabel { state: state.as_str() };
         self.sessions.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// So much of the host is free.
+    pub fn host_free(&self, free: HostFree) {
+        let kinds = [("disk", free.disk_bytes), ("memory", free.memory_bytes), ("reserve", Some(free.reserve_bytes))];
+        for (kind, bytes) in kinds.into_iter().filter_map(|(kind, bytes)| Some((kind, bytes?))) {
+            self.host_free.get_or_create(&KindLabel { kind }).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
     }
 
     /// The lease of a session in this state expired.

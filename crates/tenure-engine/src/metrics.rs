@@ -14,6 +14,8 @@ impl Engine {
             let count = counts.iter().find(|(counted, _)| *counted == state).map_or(0, |(_, count)| *count);
             self.meters().sessions_in(state, count);
         }
+        // Into the gauges, for whoever reads them now.
+        self.host_low();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, self.registry())
             .map_err(|error| EngineError::Internal(error.to_string()))?;

@@ -32,6 +32,10 @@ pub struct Settings {
     pub archive_after_ms: u64,
     /// How long after its end a session is purged. Longer than the one before.
     pub purge_after_ms: u64,
+    /// With less disk free than this no new session is made; 0 looks at nothing.
+    pub min_free_disk_bytes: u64,
+    /// With less memory free than this no new session is made; 0 looks at nothing.
+    pub min_free_memory_bytes: u64,
     /// Where programs' output is kept, one directory per session, and one file once it is archived.
     pub output_dir: PathBuf,
     /// Whether sessions may go without limits that the host does not enforce.
@@ -57,6 +61,8 @@ impl Settings {
             undelete_window_ms: 7 * 24 * 3_600_000,
             archive_after_ms: 30 * 24 * 3_600_000,
             purge_after_ms: 90 * 24 * 3_600_000,
+            min_free_disk_bytes: 256 << 20,
+            min_free_memory_bytes: 64 << 20,
             output_dir,
             allow_unenforced: false,
             default_template: "default".to_owned(),

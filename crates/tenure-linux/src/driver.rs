@@ -154,6 +154,8 @@ impl LinuxDriver {
         };
         let created = self.shared.keeper.create(order, hold.as_fd()).await;
         let created = created.map_err(|why| match &*why.stage {
+            // The host's own failing: its keeper is gone, or there is no room for what is written.
+            "keeper" | "volume" => EnvironmentError::Unavailable(format!("{}: {}", why.stage, why.detail)),
             NO_FILES => EnvironmentError::Gone,
             _ => EnvironmentError::Init { stage: why.stage.into_owned(), detail: why.detail },
         })?;

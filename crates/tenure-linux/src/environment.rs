@@ -304,7 +304,10 @@ impl Environment for LinuxEnvironment {
 
     async fn observe(&self) -> Result<Observation, EnvironmentError> {
         if self.life.borrow().end().is_some() {
-            return Err(EnvironmentError::Gone);
+            // Its groups go with it; what its keeper read of them last is all there is.
+            let oom_kills = self.keeper.oom_kills(&self.berth.name);
+            let seen = oom_kills.map(|kills| Observation { oom_kills: Some(kills), ..Observation::default() });
+            return seen.ok_or(EnvironmentError::Gone);
         }
         let mut seen = self.group().observe();
         if self.volume().limited {

@@ -170,7 +170,7 @@ const fn class(
 }
 
 /// The causes that are known by name, in the order of the types.
-const NAMED: [FailureClass; 8] = [
+const NAMED: [FailureClass; 9] = [
     class(
         FailureType::Init,
         Some("timeout"),
@@ -222,6 +222,13 @@ const NAMED: [FailureClass; 8] = [
     ),
     class(
         FailureType::Infra,
+        Some("host_unavailable"),
+        (Severity::Critical, RecoveryAction::Wait),
+        "the host has no room for an environment, or nothing there makes them",
+        "There is no room for the session at the moment. Try again later.",
+    ),
+    class(
+        FailureType::Infra,
         Some("store_unavailable"),
         (Severity::Critical, RecoveryAction::Wait),
         "the store does not answer",
@@ -264,7 +271,7 @@ const fn unnamed(kind: FailureType) -> FailureClass {
 }
 
 /// The whole table: every named cause, then each type's row for all others.
-pub const FAILURES: [FailureClass; 12] = {
+pub const FAILURES: [FailureClass; 13] = {
     let mut all = [unnamed(FailureType::Init); NAMED.len() + FailureType::ALL.len()];
     let mut row = 0;
     while row < all.len() {

@@ -28,6 +28,11 @@ impl Failure {
         matches!(self.code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen))
     }
 
+    /// Whether the connection is of no more use: the file failed under it, or it was opened when nothing could be written and stays like that.
+    pub fn outlives_its_connection(&self) -> bool {
+        self.is_io() || matches!(self.code(), Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
+    }
+
     /// Whether there was no room.
     pub fn is_full(&self) -> bool {
         self.code() == Some(ErrorCode::DiskFull)

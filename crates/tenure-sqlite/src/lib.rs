@@ -39,4 +39,4 @@ mod tests;
 
 pub use backup::backup;
 pub use heads::HeadSigning;
-pub use open::{OpenError, SqliteOptions, SqliteStore};
+pub use open::{MakeRoom, OpenError, SqliteOptions, SqliteStore};

@@ -32,12 +32,24 @@ pub struct SqliteOptions {
     pub point_readers: usize,
     /// Connections for lists, which are read on threads that may block.
     pub list_readers: usize,
+    /// Asked on the thread that writes when there is no room: whether some was made, so that to write again may help.
+    pub make_room: Option<MakeRoom>,
 }
+
+/// Makes room on a full disk, where it can. Whether it did.
+pub type MakeRoom = Arc<dyn Fn() -> bool + Send + Sync>;
 
 impl SqliteOptions {
     /// This file, and nothing special.
     pub fn new(path: impl Into<PathBuf>) -> SqliteOptions {
-        SqliteOptions { path: path.into(), heads: None, batch_max: 256, point_readers: 4, list_readers: 2 }
+        SqliteOptions {
+            path: path.into(),
+            heads: None,
+            batch_max: 256,
+            point_readers: 4,
+            list_readers: 2,
+            make_room: None,
+        }
     }
 }
 
@@ -109,7 +121,8 @@ impl SqliteStore {
         let points = Readers::open(&options.path, options.point_readers.max(1))?;
         let lists = Arc::new(Readers::open(&options.path, options.list_readers.max(1))?);
         let heads = options.heads.map(Heads::open).transpose()?;
-        let writer = Writer::new(place, connection, heads, options.batch_max).holding(lock);
+        let writer =
+            Writer::new(place, connection, heads, options.batch_max).holding(lock).making_room(options.make_room);
         SqliteStore::start(writer, Some(Pools { points, lists }))
     }
 

@@ -19,6 +19,7 @@ use crate::connection::Place;
 use crate::failure::Failure;
 use crate::heads::Heads;
 use crate::lock::DirectoryLock;
+use crate::open::MakeRoom;
 use rusqlite::Connection;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -128,6 +129,7 @@ pub(crate) struct Writer {
     connection: Option<Connection>,
     heads: Option<Heads>,
     batch_max: usize,
+    make_room: Option<MakeRoom>,
     /// Let go of last, after the connection.
     lock: Option<DirectoryLock>,
 }
@@ -135,7 +137,13 @@ pub(crate) struct Writer {
 impl Writer {
     /// A writer with this connection.
     pub fn new(place: Place, connection: Connection, heads: Option<Heads>, batch_max: usize) -> Writer {
-        Writer { place, connection: Some(connection), heads, batch_max: batch_max.max(1), lock: None }
+        Writer { place, connection: Some(connection), heads, batch_max: batch_max.max(1), make_room: None, lock: None }
+    }
+
+    /// Asks for room when there is none.
+    pub fn making_room(mut self, make_room: Option<MakeRoom>) -> Writer {
+        self.make_room = make_room;
+        self
     }
 
     /// Holds the lock as long as it writes.
@@ -210,13 +218,24 @@ impl Writer {
 
     fn alone(&mut self, job: Box<dyn Job>) {
         let mut jobs = vec![job];
-        match self.attempt(&mut jobs, Savepoints::Always) {
+        let mut attempted = self.attempt(&mut jobs, Savepoints::Always);
+        if let Err(Undone::NotBegun(failure) | Undone::Before(failure) | Undone::AtCommit(failure)) = &attempted
+            && failure.is_full()
+            && self.room_was_made()
+        {
+            attempted = self.attempt(&mut jobs, Savepoints::Always);
+        }
+        match attempted {
             Ok(outcomes) => answer(jobs, outcomes),
             Err(Undone::AtCommit(failure)) if failure.is_io() => self.nobody_knows(jobs, &failure),
             Err(Undone::NotBegun(failure) | Undone::Before(failure) | Undone::AtCommit(failure)) => {
                 self.refuse(jobs, &failure);
             }
         }
+    }
+
+    fn room_was_made(&self) -> bool {
+        self.make_room.as_ref().is_some_and(|make_room| make_room())
     }
 
     /// Nothing was done, and to try again at once would help nobody.
@@ -262,11 +281,14 @@ impl Writer {
     /// the database as far as that goes, so that the room it has can be used again.
     fn recover_after(&mut self, failure: &Failure) {
         match self.place {
-            Place::File(_) if failure.is_io() => self.connection = None,
+            Place::File(_) if failure.outlives_its_connection() => self.connection = None,
             // In memory there is nothing to open anew.
             Place::File(_) | Place::Memory => {}
         }
-        if failure.is_io() || failure.is_full() {
+        if failure.is_full() {
+            self.room_was_made();
+        }
+        if self.connection.is_some() && failure.is_full() || failure.is_io() {
             let emptied = self.connected().and_then(|connection| Ok(checkpoint(connection, "PASSIVE")?));
             if let Err(error) = emptied {
                 tracing::warn!(%error, "the log could not be emptied into the database");

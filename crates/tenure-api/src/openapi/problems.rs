@@ -105,12 +105,10 @@ fn special(operation: Operation) -> &'static [u16] {
         SessionDelete => &[410],
         AccessAuthorize => &[410],
         SessionList | SessionGet | SessionStatus | SessionExplain | SessionAudit | SessionEvents | SessionPause
-        | SessionResume | SessionTerminate | SessionExtend | LeaseHeartbeat | LeaseTake
-        | LeaseRelease | ExecList | ExecGet | ExecOutput | ExecStdin | ExecKill | FileRead | FileStat | DirList
-        | FileWatch | PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | EnvironmentGet
-        | EnvironmentDelete | KeyCreate | KeyList | KeyRevoke | KeyRotate | TemplateList | TemplateGet | AuditList
-        | AuditVerify | AccessDeny | CleanupCheck | CleanupSweep | MetricsGet | HealthGet | ReadyGet | OpenapiGet => {
-            &[]
-        }
+        | SessionResume | SessionTerminate | SessionExtend | LeaseHeartbeat | LeaseTake | LeaseRelease | ExecList
+        | ExecGet | ExecOutput | ExecStdin | ExecKill | FileRead | FileStat | DirList | FileWatch | PreviewRegister
+        | PreviewList | PreviewRemove | PreviewHealth | EnvironmentGet | EnvironmentDelete | KeyCreate | KeyList
+        | KeyRevoke | KeyRotate | TemplateList | TemplateGet | AuditList | AuditVerify | AccessDeny | CleanupCheck
+        | CleanupSweep | MetricsGet | HealthGet | ReadyGet | OpenapiGet => &[],
     }
 }

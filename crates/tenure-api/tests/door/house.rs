@@ -87,6 +87,10 @@ impl Driver for Slow {
         self.0.adopt(adopt).await
     }
 
+    async fn remake(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
+        self.0.remake(spec).await
+    }
+
     async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError> {
         self.0.known().await
     }
@@ -138,6 +142,7 @@ impl House {
             driver: Arc::new(Slow(driver.clone())),
             bases: Arc::new(NoBases),
             clock: Box::new(Clock { begun: Instant::now(), moved_ms: moved_ms.clone() }),
+            gauge: Box::new(tenure_engine::NoGauge),
             settings: Settings { grace_ms: 50, ..Settings::new(dir.path().join("output")) },
             registry,
         });

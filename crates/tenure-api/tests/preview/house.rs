@@ -132,6 +132,7 @@ impl House {
             driver: driver.clone(),
             bases: Arc::new(NoBases),
             clock: Box::new(Clock(Instant::now())),
+            gauge: Box::new(tenure_engine::NoGauge),
             settings: Settings::new(output.path().to_owned()),
             registry,
         };

@@ -255,8 +255,19 @@ fn program(call: &Program) -> Script {
     }
 }
 
+/// A host of which as much is free as a test says.
+#[derive(Clone, Default)]
+pub struct Gauge(pub Arc<Mutex<HostFree>>);
+
+impl HostGauge for Gauge {
+    fn free(&self) -> HostFree {
+        *self.0.lock().unwrap()
+    }
+}
+
 /// An engine and its parts.
 pub struct World {
+    pub gauge: Gauge,
     pub engine: Engine,
     pub store: Arc<SqliteStore>,
     pub driver: Arc<TestDriver>,
@@ -291,8 +302,9 @@ impl World {
         };
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         let (driver, bases, clock) = (Arc::new(driver), Arc::new(TestBases::default()), Clock::new());
-        let engine = begin(&store, &driver, &bases, &clock, &settings).await;
-        World { engine, store, driver, bases, clock, settings, _dir: dir }
+        let gauge = Gauge::default();
+        let engine = begin(&store, &driver, &bases, &clock, &gauge, &settings).await;
+        World { gauge, engine, store, driver, bases, clock, settings, _dir: dir }
     }
 
     /// The service stops and another begins on the same store and host.
@@ -311,7 +323,7 @@ impl World {
     /// The service stops and another begins, and nothing is looked after yet.
     pub async fn begin_again(&mut self) {
         self.driver.service.fetch_add(1, Ordering::SeqCst);
-        self.engine = begin(&self.store, &self.driver, &self.bases, &self.clock, &self.settings).await;
+        self.engine = begin(&self.store, &self.driver, &self.bases, &self.clock, &self.gauge, &self.settings).await;
     }
 
     /// A session of alice's with these limits.
@@ -369,6 +381,7 @@ async fn begin(
     driver: &Arc<TestDriver>,
     bases: &Arc<TestBases>,
     clock: &Clock,
+    gauge: &Gauge,
     settings: &Settings,
 ) -> Engine {
     let parts = Parts {
@@ -376,6 +389,7 @@ async fn begin(
         driver: driver.clone(),
         bases: bases.clone(),
         clock: Box::new(clock.clone()),
+        gauge: Box::new(gauge.clone()),
         settings: settings.clone(),
         registry: prometheus_client::registry::Registry::default(),
     };

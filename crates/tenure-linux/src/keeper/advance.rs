@@ -115,7 +115,9 @@ impl Keeper {
                 Exit::NotYet | Exit::CannotTell => End::default(),
             },
         };
-        self.tell(&Answer::Ended { berth: name.to_owned(), exit_code: end.exit_code, signal: end.signal }, &[]);
+        let oom_kills = self.ground.groups.group(name).observe().oom_kills.filter(|kills| *kills > 0);
+        let End { exit_code, signal } = end;
+        self.tell(&Answer::Ended { berth: name.to_owned(), exit_code, signal, oom_kills }, &[]);
         if agent.facts.bound.is_none() {
             return self.cleaning(name, clean::Files::KeepSurvivors);
         }

@@ -160,9 +160,18 @@ impl KeeperClient {
         self.send(&Request::Kill { berth: berth.to_owned() }).await
     }
 
+    /// How many processes of an environment that has ended the kernel had killed for memory, where there were any.
+    pub fn oom_kills(&self, berth: &str) -> Option<u64> {
+        self.lock().oom_kills.get(berth).copied()
+    }
+
     /// Somebody has heard how an environment ended.
     pub async fn forget(&self, berth: &str) -> io::Result<()> {
-        self.lock().held.retain(|held| held.facts.berth.name != berth);
+        {
+            let mut state = self.lock();
+            state.held.retain(|held| held.facts.berth.name != berth);
+            state.oom_kills.remove(berth);
+        }
         match self.check_version(LASTING_VERSION) {
             Ok(()) => self.send(&Request::Forget { berth: berth.to_owned() }).await,
             // There is nothing that it would have to forget.
@@ -176,6 +185,7 @@ impl KeeperClient {
         let life = {
             let mut state = self.lock();
             state.held.retain(|held| held.facts.berth.name != berth);
+            state.oom_kills.remove(berth);
             let life = state.lives.entry(berth.to_owned());
             life.or_insert_with(|| watch::Sender::new(Life::Ended(EnvironmentEnd::Unknown))).subscribe()
         };
@@ -350,7 +360,10 @@ fn hear(shared: &Shared, answer: Answer, files: Vec<OwnedFd>) {
                 let _ = waiting.send(Err(why));
             }
         }
-        Answer::Ended { berth, exit_code, signal } => state.ended(&berth, End { exit_code, signal }.into()),
+        Answer::Ended { berth, exit_code, signal, oom_kills } => {
+            state.oom_kills.extend(oom_kills.map(|kills| (berth.clone(), kills)));
+            state.ended(&berth, End { exit_code, signal }.into());
+        }
         Answer::Cleaned { berth, problem } => state.cleaned(&berth, problem),
         Answer::Bound { request, problem } => {
             if let Some(waiting) = state.binding.remove(&request) {

@@ -80,6 +80,8 @@ pub struct State {
     pub listing: HashMap<u64, oneshot::Sender<()>>,
     /// How far each berth's environment is on its way out.
     pub lives: HashMap<String, watch::Sender<Life>>,
+    /// How many processes the kernel had killed for memory, of environments that ended after some were.
+    pub oom_kills: HashMap<String, u64>,
     /// The descriptors of what lives: once for each, however often it is told.
     files: HashMap<String, Files>,
     /// What the keeper told last of all bound environments.

@@ -170,6 +170,9 @@ pub enum Answer {
         exit_code: Option<i32>,
         /// The signal that killed it, where one did.
         signal: Option<i32>,
+        /// How many processes of its environment the kernel had killed for memory by then, where there were any: its counter is about to go.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        oom_kills: Option<u64>,
     },
     /// Nothing of it is left.
     Cleaned {

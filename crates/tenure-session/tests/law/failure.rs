@@ -32,6 +32,7 @@ fn every_known_cause_has_its_class(law: &Law) {
     check(law, Runtime, "environment_lost", High, CreateNew);
     check(law, Runtime, "oom_killed", High, CreateNew);
     check(law, Infra, "disk_full", Critical, ContactAdmin);
+    check(law, Infra, "host_unavailable", Critical, Wait);
     check(law, Infra, "store_unavailable", Critical, Wait);
     let said = |cause: &str| (law.classify)(Runtime, &context(cause)).message;
     assert_ne!(said("environment_lost"), said("environment_died"));

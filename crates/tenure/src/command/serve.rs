@@ -11,6 +11,7 @@ use crate::config::{self, Config};
 use crate::failure::{Code, Failure};
 use crate::wiring::bases::LinuxBases;
 use crate::wiring::clock::KernelClock;
+use crate::wiring::host::{KernelGauge, Reserve};
 use crate::wiring::{data_lock, door, secrets, store};
 use std::io::IsTerminal;
 use std::net::{SocketAddr, TcpListener};
@@ -25,6 +26,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Where programs' output is kept, below the data directory.
 const OUTPUT_DIR: &str = "output";
+/// How often the host is looked at where nobody asks.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs until it is told to stop.
 pub fn run(context: &Context) -> Result<u8, Failure> {
@@ -78,7 +81,8 @@ async fn serve(dir: &Path, config: &Config, keeper: KeeperProcess, listener: Tcp
     let output_dir = dir.join(OUTPUT_DIR);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&output_dir)?;
     let mut registry = prometheus_client::registry::Registry::default();
-    let opened = store::open(dir, &mut registry)?;
+    let reserve = Arc::new(Reserve::take(dir, config.host.reserve_bytes));
+    let opened = store::open(dir, &mut registry, reserve.clone())?;
     let driver = LinuxDriver::connect_with_pool(keeper, config.pool_ready)?;
     let meters = tenure_api::HttpMeters::register(&mut registry);
     let parts = Parts {
@@ -86,6 +90,7 @@ async fn serve(dir: &Path, config: &Config, keeper: KeeperProcess, listener: Tcp
         driver: Arc::new(driver.clone()),
         bases: Arc::new(LinuxBases::new(dir.to_path_buf(), driver)),
         clock: Box::new(KernelClock::new()?) as Box<dyn HostClock>,
+        gauge: Box::new(KernelGauge::new(dir.to_path_buf(), reserve)),
         settings: config.engine_settings(output_dir),
         registry,
     };
@@ -103,6 +108,8 @@ async fn serve(dir: &Path, config: &Config, keeper: KeeperProcess, listener: Tcp
     let sweeper = config.sweeper.enabled.then(|| tokio::spawn(async move { sweeping.sweep_on(every).await }));
     let (retaining, every) = (engine.clone(), Duration::from_millis(config.retention.interval_ms));
     let retention = config.retention.enabled.then(|| tokio::spawn(async move { retaining.retain_on(every).await }));
+    let watched = engine.clone();
+    let watching = tokio::spawn(async move { watch_host(&watched).await });
     say_ready(config, &door.address);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
@@ -115,11 +122,20 @@ async fn serve(dir: &Path, config: &Config, keeper: KeeperProcess, listener: Tcp
         background.abort();
     }
     engine.denials_write().await;
+    watching.abort();
     showing.abort();
     engine.sign_of_life().await?;
     opened.close().await;
     tracing::info!("stopped; sessions live on");
     Ok(())
+}
+
+/// Looks at the host where nobody asks: for the log, and so that the reserve is given and taken in time.
+async fn watch_host(engine: &Engine) {
+    loop {
+        engine.host_low();
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// The first start makes an administrator's key, in a file that only its owner can read.

@@ -104,6 +104,24 @@ pub const KEYS: &[Key] = &[
         "",
         "The size of the storage pool, where it is made first. Chosen by the free space where it is empty.",
     ),
+    key(
+        "host.min_free_disk_bytes",
+        Bytes,
+        "256M",
+        "With less free in the data directory's file system no new session is made. `0` looks at nothing.",
+    ),
+    key(
+        "host.min_free_memory_bytes",
+        Bytes,
+        "64M",
+        "With less memory free on the host no new session is made. `0` looks at nothing.",
+    ),
+    key(
+        "host.reserve_bytes",
+        Bytes,
+        "32M",
+        "Disk that is held back in the data directory, for the database when nothing else is left. `0` holds nothing back.",
+    ),
     key("pool.ready", Count, "2", "Environments per template that are made ahead of time."),
     key(
         "limits.default_max_lifetime_ms",

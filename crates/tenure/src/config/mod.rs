@@ -67,6 +67,8 @@ pub struct Config {
     pub recover_timeout_ms: u64,
     /// The size of the storage pool, where it is made first.
     pub pool_bytes: Option<u64>,
+    /// How much of the host stays free.
+    pub host: Host,
     /// Environments per template that are made ahead of time.
     pub pool_ready: usize,
     /// Defaults and bounds of what a session may do and use.
@@ -81,6 +83,17 @@ pub struct Config {
     pub retention: Retention,
     /// The keys whose tokens are taken.
     pub jwt: Vec<JwtKey>,
+}
+
+/// How much of the host stays free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Host {
+    /// With less disk free no new session is made.
+    pub min_free_disk_bytes: u64,
+    /// With less memory free no new session is made.
+    pub min_free_memory_bytes: u64,
+    /// Disk that is held back for the database.
+    pub reserve_bytes: u64,
 }
 
 /// Leases.
@@ -217,6 +230,9 @@ impl Config {
             lease_default_ttl_ms: self.lease.default_ttl_ms,
             lease_default_heartbeat_interval_ms: self.lease.default_heartbeat_interval_ms,
             init_timeout_ms: self.init_timeout_ms,
+            recover_timeout_ms: self.recover_timeout_ms,
+            min_free_disk_bytes: self.host.min_free_disk_bytes,
+            min_free_memory_bytes: self.host.min_free_memory_bytes,
             grace_ms: self.grace_ms,
             exec_default_timeout_ms: self.exec.default_timeout_ms,
             exec_output_cap_bytes: self.exec.output_cap_bytes,

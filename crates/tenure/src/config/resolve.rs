@@ -2,7 +2,7 @@
 
 use super::jwt::JwtKey;
 use super::layer::Written;
-use super::{Config, Exec, Lease, Problem, Retention, Sweeper};
+use super::{Config, Exec, Host, Lease, Problem, Retention, Sweeper};
 use serde::de::DeserializeOwned;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -120,6 +120,11 @@ fn read(reader: &mut Reader<'_>, default_data_dir: Option<PathBuf>) -> Config {
         grace_ms: reader.number("grace_ms"),
         recover_timeout_ms: reader.positive("recover_timeout_ms"),
         pool_bytes: reader.read::<Option<u64>>("pool_bytes").flatten(),
+        host: Host {
+            min_free_disk_bytes: reader.number("host.min_free_disk_bytes"),
+            min_free_memory_bytes: reader.number("host.min_free_memory_bytes"),
+            reserve_bytes: reader.number("host.reserve_bytes"),
+        },
         pool_ready: reader.small("pool.ready") as usize,
         limits: limits(reader),
         lease: lease(reader),

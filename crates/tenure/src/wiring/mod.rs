@@ -4,6 +4,7 @@ pub mod bases;
 pub mod clock;
 pub mod data_lock;
 pub mod door;
+pub mod host;
 pub mod secrets;
 pub mod store;
 

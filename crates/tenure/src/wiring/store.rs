@@ -1,6 +1,7 @@
 //! The store: SQLite in the data directory, measured, with the audit's end signed by a key beside it.
 
 use crate::failure::{Code, Failure};
+use crate::wiring::host::Reserve;
 use crate::wiring::secrets;
 use prometheus_client::registry::Registry;
 use std::os::unix::fs::DirBuilderExt;
@@ -9,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tenure_engine::Engine;
 use tenure_session::Timestamp;
-use tenure_sqlite::{HeadSigning, OpenError, SqliteOptions, SqliteStore};
+use tenure_sqlite::{HeadSigning, MakeRoom, OpenError, SqliteOptions, SqliteStore};
 use tenure_store::{Metered, Store};
 
 /// Where the database is, below the data directory.
@@ -40,7 +41,7 @@ impl Opened {
 }
 
 /// Opens the store; makes it where there is none.
-pub fn open(data_dir: &Path, registry: &mut Registry) -> Result<Opened, Failure> {
+pub fn open(data_dir: &Path, registry: &mut Registry, reserve: Arc<Reserve>) -> Result<Opened, Failure> {
     let dir = data_dir.join(STORE_DIR);
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
     let clock: Arc<OnceLock<Engine>> = Arc::default();
@@ -50,7 +51,9 @@ pub fn open(data_dir: &Path, registry: &mut Registry) -> Result<Opened, Failure>
         file: heads_file(data_dir),
         now: Arc::new(move || engine.get().map_or_else(wall, Engine::now)),
     };
-    let options = SqliteOptions { heads: Some(heads), ..SqliteOptions::new(dir.join(DATABASE)) };
+    let make_room: MakeRoom = Arc::new(move || reserve.give());
+    let options =
+        SqliteOptions { heads: Some(heads), make_room: Some(make_room), ..SqliteOptions::new(dir.join(DATABASE)) };
     let sqlite = SqliteStore::open(options).map_err(refused)?;
     let metered = Arc::new(Metered::new(sqlite, registry, Instant::now));
     Ok(Opened { store: metered.clone(), metered, clock })
