@@ -43,7 +43,26 @@ pub(crate) struct Asked {
     pub parts: Parts,
     /// What it sends. Behind a lock that nobody ever waits for: only so can a request be looked at by what may move to another thread.
     body: Mutex<Body>,
-    names: RawPathParams,
+    names: Names,
+}
+
+/// What the path names.
+pub(crate) enum Names {
+    /// As the router found it.
+    OfRoute(RawPathParams),
+    /// One session.
+    Session(String),
+}
+
+impl Names {
+    /// Each with its kind.
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let (route, session) = match self {
+            Names::OfRoute(names) => (Some(names), None),
+            Names::Session(id) => (None, Some(("id", id.as_str()))),
+        };
+        route.into_iter().flat_map(RawPathParams::iter).chain(session)
+    }
 }
 
 /// A JSON body as it was read, and what tells this request from another.
@@ -65,6 +84,18 @@ impl Asked {
     ) -> Result<Asked, Problem> {
         let names = RawPathParams::from_request_parts(&mut parts, &()).await;
         let names = names.map_err(|_| Problem::new(Code::BadRequest, "the path is not UTF-8"))?;
+        Asked::of(door, operation, credential, parts, body, Names::OfRoute(names))
+    }
+
+    /// The same, where what the path names is known.
+    pub fn of(
+        door: Shared,
+        operation: Operation,
+        credential: Credential,
+        parts: Parts,
+        body: Body,
+        names: Names,
+    ) -> Result<Asked, Problem> {
         let asked = Asked { door, operation, credential, parts, body: Mutex::new(body), names };
         if !asked.credential.is_for(asked.id()) {
             return Err(Problem::unauthenticated());

@@ -26,6 +26,7 @@ pub mod jwt;
 mod key;
 mod lease;
 mod meters;
+mod often;
 pub mod openapi;
 mod pass;
 pub mod preview;

@@ -1,8 +1,12 @@
 //! Connections: bounded in number, time and size, and ended with grace.
 
-use crate::state::DoorState;
+use crate::asked::Shared;
+use crate::often;
 use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
@@ -38,12 +42,13 @@ impl Default for ServeSettings {
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
-    door: &DoorState,
+    door: &Shared,
     settings: ServeSettings,
     shutdown: impl Future<Output = ()>,
 ) {
     let connections = Connections {
-        router,
+        door: door.clone(),
+        router: TowerToHyperService::new(router),
         room: Arc::new(Semaphore::new(settings.max_connections)),
         closing: door.closing.clone(),
         tasks: TaskTracker::new(),
@@ -57,7 +62,8 @@ pub(crate) async fn serve(
 }
 
 struct Connections {
-    router: Router,
+    door: Shared,
+    router: TowerToHyperService<Router>,
     room: Arc<Semaphore>,
     closing: CancellationToken,
     tasks: TaskTracker,
@@ -97,7 +103,16 @@ impl Connections {
             .max_buf_size(BUFFER)
             // Who has left is noticed while the answer is still waited for; otherwise a session would count as worked in by nobody.
             .half_close(false);
-        let service = TowerToHyperService::new(self.router.clone());
+        let (door, router) = (self.door.clone(), self.router.clone());
+        let service = service_fn(move |request: http::Request<Incoming>| {
+            let answering = often::answer(&door, request.map(Body::new)).map_err(|request| router.call(request));
+            async move {
+                match answering {
+                    Ok(answer) => Ok(answer.await),
+                    Err(routed) => routed.await,
+                }
+            }
+        });
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let closing = self.closing.clone();
         async move {
