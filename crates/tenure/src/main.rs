@@ -26,6 +26,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use surroundings::Surroundings;
 
+/// A request makes and frees some dozens of small things, often on another thread: this one is made for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What every command on this host is given.
 struct Context {
     /// The data directory.
