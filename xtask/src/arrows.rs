@@ -32,7 +32,11 @@ const ANY: &[&str] = &["*"];
 
 /// External crates that only the named workspace crates may ask for, and why. Tests may use them anywhere.
 const RESERVED: &[(&[&str], &[&str], &str)] = &[
-    (&["rusqlite", "libsqlite3-sys"], &["tenure-sqlite"], "SQL stays behind the store's port"),
+    (
+        &["rusqlite", "libsqlite3-sys"],
+        &["tenure-sqlite", "bench", "torture"],
+        "SQL stays behind the store's port; the harnesses fill a database, and spoil one",
+    ),
     (
         &["libc", "nix"],
         &["tenure-linux", "tenure-agent", "bench", "torture"],

@@ -24,7 +24,9 @@ pub fn check(tree: &Tree) -> Vec<String> {
                 complaints.push(format!("{at}: no test proves it"));
             }
             complaints.extend(
-                names(proof).filter(|name| !tests.contains(name)).map(|name| format!("{at}: there is no test `{name}`")),
+                names(proof)
+                    .filter(|name| !tests.contains(name))
+                    .map(|name| format!("{at}: there is no test `{name}`")),
             );
         }
     }
@@ -54,7 +56,8 @@ mod checks {
     const CODE: &str = "//! Code.\n#[test]\nfn walls_hold() {}\n";
 
     fn complaint(row: &str) -> String {
-        let document = format!("# Promises\n\n{HEAD}\n|---|---|---|\n{row}\n\n| a | b |\n|---|---|\n| of no concern | |\n");
+        let document =
+            format!("# Promises\n\n{HEAD}\n|---|---|---|\n{row}\n\n| a | b |\n|---|---|\n| of no concern | |\n");
         check(&Tree::of(&[("docs/promises.md", &document), ("crates/a/src/walls.rs", CODE)])).join("\n")
     }
 

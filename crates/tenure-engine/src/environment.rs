@@ -2,12 +2,12 @@
 
 use crate::call::Call;
 use crate::code::Code;
-use crate::create::enforced;
 use crate::draft;
 use crate::ending::Fault;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::permit::Permit;
+use crate::provision::enforced;
 use crate::session::SessionView;
 use serde_json::json;
 use tenure_environment::{EnvironmentError, Generation, Observation};

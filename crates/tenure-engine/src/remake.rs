@@ -9,10 +9,10 @@
 //! Whatever is killed on the way: the next start finds life n, whose files are still there, or life n+1, which it adopts and finishes. Requests are told
 //! that the session is recovering until then.
 
-use crate::create::enforced;
 use crate::ending::unseen;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::provision::enforced;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tenure_environment::{Enforced, Environment, EnvironmentError, EnvironmentSpec, Generation};

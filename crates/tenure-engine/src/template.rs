@@ -3,10 +3,10 @@
 use crate::bases::{BaseError, BaseSource};
 use crate::call::Call;
 use crate::code::Code;
-use crate::create::ResourceCheck;
 use crate::draft;
 use crate::engine::{Engine, missing};
 use crate::error::EngineError;
+use crate::provision::ResourceCheck;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
