@@ -45,10 +45,12 @@ impl Client {
     fn step(&mut self) -> Result<(), Stopped> {
         let living = self.living();
         let chance = self.random.below(100);
-        if living.is_empty() || chance < 12 && living.len() < SESSIONS_MAX {
+        // Those whose creation was not answered may live as well: known after the next kill.
+        let room = living.len() + self.creating.len() < SESSIONS_MAX;
+        if room && (living.is_empty() || chance < 12) {
             return self.create();
         }
-        if chance < 15 {
+        if chance < 15 || living.is_empty() {
             return self.key();
         }
         if chance < 18 {

@@ -72,9 +72,10 @@ impl Heads {
     /// Signs the line's end, unless that was signed already.
     pub fn sign(&mut self, connection: &Connection) -> Result<(), Failure> {
         let now = (self.signing.now)();
-        self.signed_at = Some(now);
+        // Also where it fails, so that it is not tried without a pause.
+        let before = self.signed_at.replace(now);
         let Some((position, line_hash)) = unsigned_end(connection)? else {
-            self.outdated = false;
+            (self.outdated, self.signed_at) = (false, before);
             return Ok(());
         };
         let line_hash = line_hash.parse().map_err(Failure::impossible)?;
