@@ -247,7 +247,7 @@ impl Client {
         let mut session = Session::new(id, &creating.tag, creating.short_lived);
         session.asked = creating.key.clone().map(|key| (key, creating.body.clone()));
         if answered != Certainty::Yes {
-            session.reasons.insert("failed_init");
+            session.reasons.extend(["failed_init", "failed_infra"]);
             session.states.extend(["created".to_owned(), "initializing".to_owned()]);
         }
         if let Some(ttl_ms) = creating.body["lease"]["ttl_ms"].as_u64() {
