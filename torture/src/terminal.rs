@@ -113,10 +113,12 @@ impl Client {
         let (viewer, status) = match opened {
             Ok(opened) => opened,
             Err(unseen) => {
-                let answered = !matches!(unseen, Unseen::Broken);
+                // What was let in, and met the end of its session or of its host, is in the ledger.
+                let kept_out =
+                    matches!(&unseen, Unseen::Refused(answer) if answer.status < 500 && answer.status != 410);
                 self.unseen(index, unseen)?;
                 let session = &mut self.sessions[index];
-                session.terminals_perhaps -= usize::from(answered && known.is_none());
+                session.terminals_perhaps -= usize::from(kept_out && known.is_none());
                 return Ok(None);
             }
         };
