@@ -17,6 +17,7 @@ mod call;
 mod cleanup;
 mod code;
 mod create;
+mod deadline;
 mod denial;
 mod downtime;
 mod draft;

@@ -240,12 +240,9 @@ impl Engine {
         } else {
             environment.thaw().await?;
         }
-        // More time that was given, and that it was not told of.
-        let deadline = self.timeline().boot_ms_at(session.lifetime_ends_at);
-        if let Err(error) = environment.set_deadline(Some(deadline)).await {
-            tracing::warn!(session = %session.id, %error, "an environment was not told when it ends");
-        }
         live.set_environment(environment.clone());
+        // More time that was given, and that it was not told of.
+        self.deadline_tell(session, live, &*environment).await;
         if let Some(record) = &session.environment {
             let state = if paused { EnvironmentState::Frozen } else { EnvironmentState::Ready };
             if self.is_being_remade(session).await? {

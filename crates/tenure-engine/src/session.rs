@@ -281,8 +281,7 @@ impl Engine {
         let change = SessionExtend { id: session.id.clone(), by_ms, at, entry };
         let session = self.changed(self.store().session_extend(change).await?)?;
         if let Some(environment) = permit.live().environment() {
-            let deadline = self.timeline().boot_ms_at(session.lifetime_ends_at);
-            permit.race(async { Ok(environment.set_deadline(Some(deadline)).await?) }).await?;
+            self.deadline_tell(&session, permit.live(), &*environment).await;
         }
         permit.live().publish();
         Ok(session)

@@ -3,6 +3,7 @@
 use crate::attempt::attempt;
 use crate::world::{World, alice, code, gone, root, run, soon, until};
 use std::sync::Arc;
+use std::time::Duration;
 use tenure_engine::*;
 use tenure_environment::EnvironmentEnd;
 use tenure_session::*;
@@ -275,4 +276,25 @@ async fn more_time_moves_the_end_and_the_environments_own() {
     world.exec(&session.id, &["say"]).await.unwrap();
     world.clock.pass(1);
     gone(world.engine.session_extend(&root(), session.id.as_str(), more).await);
+}
+
+/// GV-8, TM-6: the time is given though the agent is silent just then, and it hears of it as soon as it listens.
+#[tokio::test]
+async fn more_time_is_given_though_the_environment_does_not_hear_of_it_at_once() {
+    let world = World::new().await;
+    let session = world.session(LimitRequest::default()).await;
+    let environment = world.environment(&session.id).await;
+    let before = environment.deadline_boot_ms().unwrap();
+    environment.set_silent(true);
+    let more = Ok(ExtendRequest { by_ms: 5000 });
+    let extended = world.engine.session_extend(&root(), session.id.as_str(), more).await.unwrap().session;
+    assert_eq!(extended.lifetime_ends_at, session.lifetime_ends_at.plus_ms(5000));
+    assert_eq!(environment.deadline_boot_ms(), Some(before));
+    environment.set_silent(false);
+    let heard = async {
+        while environment.deadline_boot_ms() != Some(before + 5000) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), heard).await.unwrap();
 }
