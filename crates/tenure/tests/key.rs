@@ -4,6 +4,7 @@
 mod support;
 
 use insta::assert_snapshot;
+use std::os::unix::fs::PermissionsExt;
 use support::answer;
 use support::server::{server, steady};
 
@@ -57,4 +58,14 @@ fn the_administrators_key_is_used_on_its_own_host_only() {
     !   hint: send Authorization: Bearer with an API key or a token
     [5]
     ");
+}
+
+/// AU-1
+#[test]
+fn the_first_key_is_in_a_file_that_only_its_owner_reads() {
+    let server = server();
+    let file = server.dir().path().join("admin.key");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.ends_with('\n') && text.lines().count() == 1 && text.starts_with("tnr_"), "the key alone on one line");
 }
