@@ -10,7 +10,7 @@ use crate::idempotency::Keep;
 use crate::live::ExecSlot;
 use crate::output::output_unavailable;
 use crate::permit::Permit;
-use crate::running::Running;
+use crate::running::{Held, Running};
 use futures_util::future::{Either, select};
 use serde_json::json;
 use std::os::fd::OwnedFd;
@@ -49,6 +49,12 @@ struct Program {
     tty: Option<WindowSize>,
     claim: Option<IdempotencyClaim>,
     slot: Option<ExecSlot>,
+}
+
+/// Where what it prints goes, and how much of it.
+struct Sinks {
+    files: Vec<OwnedFd>,
+    cap_bytes: u64,
 }
 
 /// A program that was started.
@@ -128,11 +134,13 @@ impl Engine {
                 return self.exec_not_started(permit, record, ExecLedgerState::Failed, error).await;
             }
         };
-        let begun = self.exec_start_inside(connect, &record, &request, files, tty);
+        let output = self.output_share(&session, permit.live(), 0);
+        let begun = self.exec_start_inside(connect, &record, &request, Sinks { files, cap_bytes: output.bytes() }, tty);
         match permit.race_whole(begun).await {
             Ok(attached) => {
                 let record = ExecRecord { started_at: Some(self.now()), ..record };
-                Ok((permit.clone(), self.exec_follow(permit, slot, environment.clone(), record, attached)))
+                let held = Held { slot, output, printed_before: 0 };
+                Ok((permit.clone(), self.exec_follow(permit, held, environment.clone(), record, attached)))
             }
             Err(error) => self.exec_not_started(permit, record, not_started(&error), error).await,
         }
@@ -173,9 +181,10 @@ impl Engine {
         connect: impl Future<Output = Result<Client, EnvironmentError>>,
         record: &ExecRecord,
         request: &ExecRequest,
-        mut files: Vec<OwnedFd>,
+        sinks: Sinks,
         tty: Option<WindowSize>,
     ) -> Result<Attached, EngineError> {
+        let Sinks { mut files, cap_bytes } = sinks;
         if tty.is_some() {
             // A terminal prints in one place; the other file stays empty.
             files.truncate(1);
@@ -190,7 +199,7 @@ impl Engine {
             timeout_ms: record.timeout_ms,
             stdin: request.stdin.is_some() || request.background,
             tty,
-            sink: Sink::File { cap_bytes: self.settings().exec_output_cap_bytes },
+            sink: Sink::File { cap_bytes },
         };
         let mut attached = connect.await?.exec(exec, files).await?;
         if let Some(stdin) = &request.stdin {

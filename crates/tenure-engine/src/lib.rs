@@ -41,6 +41,7 @@ mod live;
 mod meters;
 mod metrics;
 mod output;
+mod output_room;
 mod permit;
 mod preview;
 mod provision;

@@ -2,6 +2,7 @@
 
 use crate::fence::Fence;
 use crate::lease::Seen;
+use crate::output_room::OutputRoom;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,8 @@ pub(crate) struct Live {
     pending: watch::Sender<bool>,
     /// Who was let in before the lease was taken is shut out.
     pub fence: Arc<Fence>,
+    /// How much may still be kept of what its programs print.
+    pub output: Arc<OutputRoom>,
     /// What the last heartbeat saw.
     pub seen: Seen,
     work: Mutex<Work>,
@@ -139,6 +142,7 @@ impl Live {
             turn: tokio::sync::Mutex::new(()),
             pending: watch::Sender::new(false),
             fence: Arc::new(Fence::new(session.lease_token_last)),
+            output: Arc::default(),
             seen: Seen::default(),
             work: Mutex::new(work),
         }

@@ -2,11 +2,13 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::live::Live;
+use crate::output_room::OutputShare;
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
-use tenure_session::{ExecId, SessionId};
+use tenure_session::{ExecId, Session, SessionId};
 use tenure_store::StreamTotal;
 
 /// Which of a program's outputs.
@@ -45,6 +47,13 @@ pub struct OutputRead {
 impl Engine {
     pub(crate) fn output_path(&self, session: &SessionId, exec: &ExecId, stream: OutputStream) -> PathBuf {
         self.settings().output_dir.join(session.as_str()).join(format!("{exec}.{}", stream.suffix()))
+    }
+
+    /// What may be kept of a program's output that has printed so much already.
+    pub(crate) fn output_share(&self, session: &Session, live: &Live, printed: u64) -> OutputShare {
+        let most = self.settings().exec_output_cap_bytes.saturating_sub(printed);
+        let files = self.settings().output_dir.join(session.id.as_str());
+        live.output.share(most, session.limits.disk_bytes, &files)
     }
 
     /// Makes the two files of an exec, for the agent to write to.

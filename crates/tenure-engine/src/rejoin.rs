@@ -4,6 +4,7 @@ use crate::ending::unseen;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::permit::Permit;
+use crate::running::Held;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,7 +77,11 @@ impl Engine {
                     started_at: exec.started_at.or(Some(exec.created_at)),
                     ..exec
                 };
-                self.exec_follow(Arc::new(permit), slot, environment.clone(), record, attached);
+                let (stdout, stderr) = self.output_totals(&session.id, &record.id).await;
+                let printed_before = stdout.bytes + stderr.bytes;
+                let output = self.output_share(session, permit.live(), printed_before);
+                let held = Held { slot, output, printed_before };
+                self.exec_follow(Arc::new(permit), held, environment.clone(), record, attached);
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use crate::ending::unseen;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::live::ExecSlot;
+use crate::output_room::OutputShare;
 use crate::permit::Permit;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -129,12 +130,22 @@ impl Running {
     }
 }
 
+/// What a program holds for as long as it runs.
+pub(crate) struct Held {
+    /// Its place among the execs that may run; none, where it is not counted.
+    pub slot: Option<ExecSlot>,
+    /// What may be kept of its output.
+    pub output: OutputShare,
+    /// How much of it was there before that share was taken.
+    pub printed_before: u64,
+}
+
 impl Engine {
     /// From here on somebody sees to it, whoever waits.
     pub(crate) fn exec_follow(
         &self,
         permit: Arc<Permit>,
-        slot: Option<ExecSlot>,
+        held: Held,
         environment: Arc<dyn Environment>,
         record: ExecRecord,
         attached: Attached,
@@ -150,7 +161,7 @@ impl Engine {
         tokio::spawn(async move {
             let begun = tokio::time::Instant::now();
             let outcome = engine.exec_watch(&permit, &environment, &seen_by, receiver).await;
-            engine.exec_settle(&permit, slot, &seen_by, outcome).await;
+            engine.exec_settle(&permit, held, &seen_by, outcome).await;
             engine.meters().exec_seconds.observe(begun.elapsed().as_secs_f64());
             engine.running().remove(&seen_by.record.id);
             drop(permit);
@@ -265,7 +276,7 @@ impl Engine {
     }
 
     /// Written down first, then told. Its place is free before anybody hears of its end: who starts the next one then finds room.
-    async fn exec_settle(&self, permit: &Permit, slot: Option<ExecSlot>, running: &Running, outcome: ExecOutcome) {
+    async fn exec_settle(&self, permit: &Permit, held: Held, running: &Running, outcome: ExecOutcome) {
         let record = &running.record;
         loop {
             match self.store().exec_settle(&record.id, outcome.clone(), None).await {
@@ -280,7 +291,9 @@ impl Engine {
                 }
             }
         }
-        drop(slot);
+        let printed = outcome.stdout.bytes + outcome.stderr.bytes;
+        held.output.give_back(printed.saturating_sub(held.printed_before));
+        drop(held.slot);
         tracing::debug!(session = %permit.session().id, exec = %record.id, state = ?outcome.state, "exec ended");
         running.seen.send_modify(|seen| seen.outcome = Some(outcome));
     }

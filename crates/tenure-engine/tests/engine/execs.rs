@@ -43,6 +43,23 @@ async fn the_ends_of_programs_are_told_apart() {
     assert_eq!(world.engine.exec_list(&alice(), id.as_str(), page()).await.unwrap().items.len(), 6);
 }
 
+/// EN-4: of all that a session's programs print no more is kept than the session may write to its disk, also after a restart.
+#[tokio::test]
+async fn no_more_output_is_kept_of_a_session_than_its_disk_may_hold() {
+    let mut world = World::new().await;
+    let limits = LimitRequest { disk_bytes: Some(1 << 20), ..LimitRequest::default() };
+    let id = world.session(limits).await.id;
+    let kept = async |world: &World| {
+        let outcome = world.exec(&id, &["much", "700000"]).await.unwrap().record.outcome.unwrap();
+        assert_eq!(outcome.exit_code, Some(0), "whatever is kept of it");
+        (outcome.stdout.bytes, outcome.stdout.dropped)
+    };
+    assert_eq!(kept(&world).await, (700_000, 0));
+    assert_eq!(kept(&world).await, ((1 << 20) - 700_000, 1_400_000 - (1 << 20)));
+    world.restart().await;
+    assert_eq!(kept(&world).await, (0, 700_000));
+}
+
 /// LC-8
 #[tokio::test]
 async fn the_first_program_makes_a_session_running() {
