@@ -15,6 +15,7 @@ mod access;
 mod asked;
 mod audit;
 pub mod auth;
+mod backup;
 mod body;
 mod cleanup;
 mod door;

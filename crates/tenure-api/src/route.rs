@@ -4,8 +4,8 @@ use crate::asked::{Answered, Asked, Shared};
 use crate::pass::pass;
 use crate::problem::Problem;
 use crate::{
-    access, audit, auth, cleanup, environment, exec, file, key, lease, previews, service, session, template, terminal,
-    ticket_route, watch,
+    access, audit, auth, backup, cleanup, environment, exec, file, key, lease, previews, service, session, template,
+    terminal, ticket_route, watch,
 };
 use axum::Router;
 use axum::extract::{Request, State};
@@ -96,6 +96,7 @@ pub const fn route(operation: Operation) -> Route {
         AccessDeny => (Post, "/v1/access/deny"),
         CleanupCheck => (Get, "/v1/admin/check/{id}"),
         CleanupSweep => (Post, "/v1/admin/sweep"),
+        Backup => (Post, "/v1/admin/backup"),
         MetricsGet => (Get, "/metrics"),
         HealthGet => (Get, "/healthz"),
         ReadyGet => (Get, "/readyz"),
@@ -161,6 +162,7 @@ fn handler(operation: Operation) -> MethodRouter<Shared> {
         AccessDeny => at(operation, access::deny),
         CleanupCheck => at(operation, cleanup::check),
         CleanupSweep => at(operation, cleanup::sweep),
+        Backup => at(operation, backup::make),
         MetricsGet => at(operation, service::metrics),
         HealthGet => open(operation, service::health),
         ReadyGet => open(operation, service::ready),

@@ -12,6 +12,7 @@
 mod access;
 mod archived_output;
 mod audit;
+mod backup;
 mod bases;
 mod call;
 mod cleanup;
@@ -60,6 +61,7 @@ mod timeline;
 mod waiting;
 
 pub use access::AccessGranted;
+pub use backup::Backup;
 pub use bases::{BaseError, BaseSource, Bases};
 pub use call::{Call, IdempotencyKey};
 pub use code::{Code, CodeRow};

@@ -227,6 +227,8 @@ operations! {
     CleanupCheck = "cleanup_check": Admin, Any, quiet, Open, Read;
     /// Ends every session whose time has come, and takes down what is left of environments.
     CleanupSweep = "cleanup_sweep": Admin, NoSession, quiet, Open, NotApplicable;
+    /// Copies everything that is remembered, as it is at one instant.
+    Backup = "backup": Admin, NoSession, quiet, Open, NotApplicable;
     /// Reads the service's metrics.
     MetricsGet = "metrics_get": Admin, NoSession, quiet, Open, NotApplicable;
     /// Says whether the service runs.
@@ -282,8 +284,8 @@ impl Operation {
             | FileWrite | FileDelete | PreviewRegister | PreviewList | PreviewRemove | PreviewHealth | PreviewProxy
             | TicketCreate | EnvironmentGet | EnvironmentCreate | KeyCreate | KeyList | KeyRevoke | KeyRotate
             | TemplateCreate | TemplateList | TemplateGet | TemplateDelete | AuditList | AuditVerify
-            | AccessAuthorize | AccessDeny | CleanupCheck | CleanupSweep | MetricsGet | HealthGet | ReadyGet
-            | OpenapiGet => Effect::Nothing,
+            | AccessAuthorize | AccessDeny | CleanupCheck | CleanupSweep | Backup | MetricsGet | HealthGet
+            | ReadyGet | OpenapiGet => Effect::Nothing,
         }
     }
 }

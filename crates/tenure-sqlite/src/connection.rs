@@ -17,10 +17,10 @@ impl Place {
     /// The connection that writes.
     pub fn writer(&self) -> rusqlite::Result<Connection> {
         let connection = match self {
-            Place::File(path) => Connection::open_with_flags(path, flags())?,
+            Place::File(path) => open(path)?,
             Place::Memory => Connection::open_in_memory()?,
         };
-        // Another program may hold the database for a moment, `sqlite3` in somebody's hand for one.
+        // `sqlite3` in somebody's hand may hold the database for a moment while it is opened.
         connection.busy_timeout(Duration::from_secs(5))?;
         if let Place::File(_) = self {
             connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -44,7 +44,7 @@ impl Place {
 
 /// A connection that only reads a database file.
 pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(path, flags())?;
+    let connection = open(path)?;
     connection.busy_timeout(Duration::from_secs(1))?;
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "cache_size", -8192)?;
@@ -52,7 +52,18 @@ pub(crate) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// A connection that copies a database file.
+pub(crate) fn copier(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    Ok(connection)
+}
+
+/// The database is this process's alone, and the index of its log in memory. In a file that is mapped, as SQLite has it otherwise, a write that the disk
+/// refuses is no error but a signal, which ends the process: where the disk is full, or was mounted read-only after an error.
+///
 /// Each connection is used by one thread at a time, so SQLite need not lock it. The file was made before.
-fn flags() -> OpenFlags {
-    OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags_and_vfs(path, flags, "unix-excl")
 }

@@ -37,6 +37,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use backup::backup;
+pub use backup::{backup, has_entry_of};
 pub use heads::HeadSigning;
 pub use open::{MakeRoom, OpenError, SqliteOptions, SqliteStore};

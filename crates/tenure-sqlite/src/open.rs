@@ -1,5 +1,6 @@
 //! Opening and closing a store.
 
+use crate::backup;
 use crate::connection::Place;
 use crate::failure::Failure;
 use crate::heads::{HeadSigning, Heads};
@@ -8,7 +9,7 @@ use crate::migration;
 use crate::readers::Readers;
 use crate::writer::{self, Extent, Message, Writer, Writing};
 use rusqlite::Connection;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -106,6 +107,7 @@ pub struct SqliteStore {
 
 /// Short reads do not wait behind long ones.
 struct Pools {
+    database: PathBuf,
     points: Readers,
     lists: Arc<Readers>,
 }
@@ -115,6 +117,7 @@ impl SqliteStore {
     pub fn open(options: SqliteOptions) -> Result<SqliteStore, OpenError> {
         let lock = DirectoryLock::take(&options.path)?;
         make_private(&options.path)?;
+        backup::remove_copies(&options.path).map_err(|error| OpenError::Io { path: options.path.clone(), error })?;
         let place = Place::File(options.path.clone());
         let mut connection = place.writer()?;
         migration::migrate(&mut connection)?;
@@ -123,7 +126,7 @@ impl SqliteStore {
         let heads = options.heads.map(Heads::open).transpose()?;
         let writer =
             Writer::new(place, connection, heads, options.batch_max).holding(lock).making_room(options.make_room);
-        SqliteStore::start(writer, Some(Pools { points, lists }))
+        SqliteStore::start(writer, Some(Pools { database: options.path, points, lists }))
     }
 
     /// A store in memory, gone when it is dropped (TR-9). Everything goes through the one connection that has it.
@@ -196,6 +199,16 @@ impl SqliteStore {
         let lists = pools.lists.clone();
         let reading = tokio::task::spawn_blocking(move || lists.read(read));
         reading.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the read was given up".to_owned())))
+    }
+
+    /// Copies everything into a file.
+    pub(crate) async fn copy(&self) -> Result<File, StoreError> {
+        let Some(pools) = &self.readers else {
+            return Err(StoreError::Unavailable("a store in memory is not copied".to_owned()));
+        };
+        let database = pools.database.clone();
+        let copying = tokio::task::spawn_blocking(move || backup::copy(&database).map_err(|failure| failure.answer()));
+        copying.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the copy was given up".to_owned())))
     }
 }
 

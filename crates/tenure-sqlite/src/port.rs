@@ -3,6 +3,7 @@
 use crate::{SqliteStore, audit, clock, exec, idempotency, key, preview, retention, session, template};
 use async_trait::async_trait;
 use serde_json::Value;
+use std::fs::File;
 use tenure_session::{EnvironmentState, ExecId, KeyId, Session, SessionId, State, Timestamp, UserId};
 use tenure_store::*;
 
@@ -10,6 +11,10 @@ use tenure_store::*;
 impl Store for SqliteStore {
     async fn probe(&self) -> Result<(), StoreError> {
         self.change(clock::probe).await
+    }
+
+    async fn backup(&self) -> Result<File, StoreError> {
+        self.copy().await
     }
 
     async fn clock_get(&self) -> Result<Option<ClockAnchor>, StoreError> {

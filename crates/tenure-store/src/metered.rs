@@ -12,6 +12,7 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::{counter::Counter, family::Family, histogram::Histogram};
 use prometheus_client::registry::{Registry, Unit};
 use serde_json::Value;
+use std::fs::File;
 use std::time::Instant;
 use tenure_session::{EnvironmentState, ExecId, KeyId, Session, SessionId, State, Timestamp, UserId};
 
@@ -129,6 +130,7 @@ macro_rules! every_store_method {
     ($what:ident) => {
         $what! {
             probe() -> ();
+            backup() -> File;
             clock_get() -> Option<ClockAnchor>;
             clock_put(anchor: ClockAnchor) -> ();
             session_create(create: SessionCreate) -> SessionCreated;

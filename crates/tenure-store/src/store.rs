@@ -17,6 +17,7 @@ use crate::session::{
 use crate::template::TemplateRecord;
 use async_trait::async_trait;
 use serde_json::Value;
+use std::fs::File;
 use tenure_session::{EnvironmentState, ExecId, KeyId, Session, SessionId, State, Timestamp, UserId};
 
 /// Keeps what is remembered. See the crate's documentation for what every method promises.
@@ -24,6 +25,8 @@ use tenure_session::{EnvironmentState, ExecId, KeyId, Session, SessionId, State,
 pub trait Store: Send + Sync {
     /// Writes something and makes it durable, to say whether the store works.
     async fn probe(&self) -> Result<(), StoreError>;
+    /// A copy of all that is kept, as it is at one instant, in the store's own form: a file without a name. The store goes on meanwhile.
+    async fn backup(&self) -> Result<File, StoreError>;
 
     /// The anchor of the line of time, once there is one.
     async fn clock_get(&self) -> Result<Option<ClockAnchor>, StoreError>;

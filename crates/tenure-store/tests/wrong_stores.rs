@@ -7,6 +7,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 use std::any::Any;
+use std::fs::File;
 use std::sync::Arc;
 use tenure_session::{EnvironmentState, ExecId, KeyId, Session, SessionId, State, Timestamp, UserId};
 use tenure_sqlite::SqliteStore;

@@ -77,7 +77,7 @@ fn run(cli: Cli, surroundings: &Surroundings) -> Result<u8, Failure> {
     match cli.command {
         Command::Serve(args) => command::serve::run(&here(&args)?),
         Command::Run(args) => command::run::run(&plain()?, args),
-        Command::Backup(args) => command::backup::run(&plain()?, &args),
+        Command::Backup(args) => wait(command::backup::run(&plain()?, &reach(), &args)),
         Command::Doctor => command::doctor::run(&plain()?),
         Command::Selftest(args) => command::selftest::run(&plain()?, &args),
         Command::Config(command) => {

@@ -6,7 +6,7 @@ mod support;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use support::server::Server;
-use support::{DataDir, binary, needs_root};
+use support::{DataDir, answer, binary, needs_root};
 
 /// TM-1, TR-5, EN-4, TM-5: what is remembered is there with its evidence; what ran elsewhere is lost, and said to be.
 #[test]
@@ -43,6 +43,36 @@ fn what_a_server_remembers_is_copied_from_under_it_and_found_again_elsewhere() {
     let verified = restored.ask(["audit", "verify"]);
     assert_eq!(verified.code, 0, "{verified}");
     assert_eq!(server.ask(["exec", &alive, "--", "true"]).code, 0, "where it came from nothing has changed");
+}
+
+/// TM-1, TR-5: a data directory without a server is copied as well, and never mixed with what another server remembers.
+#[test]
+fn what_is_copied_is_of_this_data_directory_served_or_not() {
+    let mut server = Server::start();
+    let id = server.session_with(&["--no-environment"]);
+    let to = DataDir::new();
+    let backup = |name: &str| to.path().join(name).to_str().unwrap().to_owned();
+
+    let other = Server::start();
+    let key = std::fs::read_to_string(other.dir().path().join("admin.key")).unwrap();
+    let mut command = server.tenure(["backup", &backup("mixed")]);
+    let mixed = answer(command.env("TENURE_URL", other.url()).env("TENURE_API_KEY", key.trim()));
+    assert_eq!(mixed.code, 10, "{mixed}");
+    assert!(mixed.err().contains("no entry that the data directory's last signed head is of"), "{mixed}");
+    assert!(!to.path().join("mixed").exists());
+
+    server.kill();
+    let copied = server.ask(["backup", &backup("unserved")]);
+    assert_eq!(copied.code, 0, "{copied}");
+    server.kill_and_start();
+    let leftovers = std::fs::read_dir(server.dir().path().join("store")).unwrap();
+    let leftovers: Vec<_> = leftovers.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!leftovers.iter().any(|name| name.to_string_lossy().ends_with(".copy")), "{leftovers:?}");
+    let found = DataDir::new();
+    std::fs::remove_dir(found.path()).unwrap();
+    std::fs::rename(backup("unserved"), found.path()).unwrap();
+    let restored = Server::start_from(&binary(), found);
+    assert_eq!(restored.ask(["session", "get", &id]).code, 0);
 }
 
 fn nothing_is_open_to_others(dir: &Path) {

@@ -195,6 +195,14 @@ pub(crate) fn describe(operation: Operation, schemas: &mut Schemas) -> Descripti
                  have ended, and of nobody. Audited, unless it is only tried.",
             )
             .query([Parameter::query("dry_run", Kind::Flag, "Whether it is only tried: nothing is changed then.")]),
+        Backup => {
+            let content = Some(Content { kind: BYTES, schema: bytes() });
+            let copy = Answer { status: 200, about: "A database file.", content, instead: None, headers: &[] };
+            Description::new("backup", copy).about(
+                "Copies everything that is remembered, as it is at one instant, while the service goes on. What programs \
+                 printed, templates and keys to sign with are files of the data directory, and not in it. Audited.",
+            )
+        }
         MetricsGet => {
             Description::new("service", answer(200, "OpenMetrics text.", "application/openmetrics-text", text()))
         }

@@ -94,7 +94,7 @@ fn special(operation: Operation) -> &'static [u16] {
         // Ended, and the body does not say where to go.
         SessionTransition => &[410],
         ExecRun => &[429, 507],
-        FileWrite | FileDelete => &[507],
+        FileWrite | FileDelete | Backup => &[507],
         TemplateCreate | TemplateDelete => &[404, 409],
         TicketCreate => &[429],
         Terminal => &[403, 429, 507],

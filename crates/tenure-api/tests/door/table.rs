@@ -364,6 +364,7 @@ fn services() -> Vec<(Operation, &'static str, &'static str, Value, [&'static st
         ),
         (AccessDeny, "POST", "/v1/access/deny", json!({ "reason": "why" }), [denied, denied, nobody]),
         (CleanupSweep, "POST", "/v1/admin/sweep?dry_run=true", none.clone(), [denied, "200", nobody]),
+        (Backup, "POST", "/v1/admin/backup", none.clone(), [denied, "200", nobody]),
         (MetricsGet, "GET", "/metrics", none.clone(), [denied, "200", nobody]),
         (HealthGet, "GET", "/healthz", none.clone(), ["200"; 3]),
         (ReadyGet, "GET", "/readyz", none.clone(), ["200"; 3]),

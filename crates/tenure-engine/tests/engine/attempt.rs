@@ -95,6 +95,11 @@ pub async fn attempt(world: &World, call: &Call, operation: Operation, id: &str)
         },
         Operation::CleanupCheck => engine.cleanup_check(call, id).await.map(drop),
         Operation::CleanupSweep => engine.cleanup_sweep(call, Sweep::Dry).await.map(drop),
+        // Admitted; what is in memory is not copied.
+        Operation::Backup => match engine.backup(call).await {
+            Err(EngineError::Unavailable { .. }) => Ok(()),
+            other => other.map(drop),
+        },
         Operation::MetricsGet => engine.metrics_text(call).await.map(drop),
         // The door answers these by itself.
         Operation::HealthGet | Operation::ReadyGet | Operation::OpenapiGet => Ok(()),

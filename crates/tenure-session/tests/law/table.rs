@@ -70,7 +70,7 @@ const WITHOUT_SESSION: [(&str, &str); 3] = [
     (
         "admin",
         "key_create key_list key_revoke key_rotate template_create template_list template_get template_delete \
-         audit_list audit_verify access_authorize access_deny cleanup_sweep metrics_get",
+         audit_list audit_verify access_authorize access_deny cleanup_sweep backup metrics_get",
     ),
     ("anyone", "health_get ready_get openapi_get"),
 ];

@@ -1,4 +1,5 @@
-//! `tenure backup`: a copy of what is remembered, as a data directory of its own, also while a server runs.
+//! `tenure backup`: a copy of what is remembered, as a data directory of its own, also while a server runs. Then the server makes the copy of the database,
+//! which is its alone.
 //!
 //! ```text
 //!  DIR/backup.json            what this is: {"version": 1, "tenure", "made_at"}; written last, so that what has none is not whole
@@ -9,15 +10,21 @@
 //! ```
 
 use super::print;
+use super::template_remote::is_served;
 use crate::Context;
+use crate::client::{Client, Reach, broken};
 use crate::failure::{Code, Failure};
 use crate::wiring::{secrets, store};
+use reqwest::Method;
 use serde_json::json;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, BufReader};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use tenure_sqlite::OpenError;
+use tenure_store::audit::log;
+use tokio::io::AsyncWriteExt;
 
 /// What says that a backup is whole, and of which form.
 const MANIFEST: &str = "backup.json";
@@ -34,16 +41,17 @@ pub struct Args {
     to: PathBuf,
 }
 
-/// Makes one.
-pub fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
+/// Makes one. The client is for the server that has the data directory, where one has.
+pub async fn run(context: &Context, reach: &Reach, args: &Args) -> Result<u8, Failure> {
     let (from, to) = (context.data_dir.as_path(), args.to.as_path());
     let database = store::database(from);
     if !database.exists() {
         let message = format!("there is nothing to back up in {}", from.display());
         return Err(Failure::new(Code::Validation, message).hint("name the server's data directory with --data-dir"));
     }
+    let server = if is_served(from) { Some(reach.client()?) } else { None };
     private_dir(to).map_err(|error| refused(to, &error))?;
-    let copied = copy(from, to, &database);
+    let copied = copy(from, to, server).await;
     if copied.is_err() {
         // It is ours alone, and made just now.
         let _ = std::fs::remove_dir_all(to);
@@ -54,7 +62,7 @@ pub fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn copy(from: &Path, to: &Path, database: &Path) -> Result<(), Failure> {
+async fn copy(from: &Path, to: &Path, server: Option<Client>) -> Result<(), Failure> {
     let secret = |name: &str| match copy_file(&from.join(name), &to.join(name), 0o600) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(|error| refused(&to.join(name), &error)),
@@ -66,9 +74,12 @@ fn copy(from: &Path, to: &Path, database: &Path) -> Result<(), Failure> {
     let dir = copy.parent().unwrap_or(to);
     private_dir(dir).map_err(|error| refused(dir, &error))?;
     // Made before, so that it is never readable by others.
-    drop(create(&copy, 0o600).map_err(|error| refused(&copy, &error))?);
-    tenure_sqlite::backup(database, &copy)
-        .map_err(|error| Failure::new(Code::Unavailable, format!("the database cannot be copied: {error}")))?;
+    let file = create(&copy, 0o600).map_err(|error| refused(&copy, &error))?;
+    match server {
+        Some(server) => download(&server, file, &copy).await?,
+        None => tenure_sqlite::backup(&store::database(from), &copy).map_err(uncopied)?,
+    }
+    is_of_the_same_history(&to.join(store::HEADS), &copy)?;
     copy_output(&from.join(OUTPUT), &to.join(OUTPUT)).map_err(|error| refused(&to.join(OUTPUT), &error))?;
     let manifest = json!({
         "version": VERSION,
@@ -76,6 +87,40 @@ fn copy(from: &Path, to: &Path, database: &Path) -> Result<(), Failure> {
         "made_at": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
     });
     secrets::write(&to.join(MANIFEST), &manifest.to_string()).map_err(|error| refused(to, &error))
+}
+
+/// What the server that has the data directory copied for us.
+async fn download(server: &Client, file: File, path: &Path) -> Result<(), Failure> {
+    let at = |error: io::Error| refused(path, &error);
+    let mut answer = server.send(server.request(Method::POST, &["admin", "backup"], &[])?).await?;
+    let mut file = tokio::fs::File::from_std(file);
+    while let Some(chunk) = answer.chunk().await.map_err(|error| broken(&error))? {
+        file.write_all(&chunk).await.map_err(at)?;
+    }
+    file.sync_all().await.map_err(at)
+}
+
+/// The last head that was signed before is of an entry that the copy has: another server's copy has none such.
+fn is_of_the_same_history(heads: &Path, copy: &Path) -> Result<(), Failure> {
+    let heads = match File::open(heads) {
+        Ok(file) => log::read_heads(BufReader::new(file)),
+        // Nothing was ever signed.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(refused(heads, &error)),
+    };
+    let heads = heads.map_err(|error| Failure::new(Code::Unavailable, format!("the signed heads: {error}")))?;
+    match heads.heads.last() {
+        Some(head) if !tenure_sqlite::has_entry_of(copy, head).map_err(uncopied)? => {
+            let message = "the copied database has no entry that the data directory's last signed head is of";
+            Err(Failure::new(Code::Unavailable, message)
+                .hint("name with --url the server that has this data directory; if it is named, check it: tenure audit verify"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn uncopied(error: OpenError) -> Failure {
+    Failure::new(Code::Unavailable, format!("the database cannot be copied: {error}"))
 }
 
 /// What is printed, moved or removed meanwhile is copied as far as it is there.

@@ -5,6 +5,7 @@ use crate::directory;
 use crate::http::ask;
 use crate::own::Own;
 use crate::support::{answer, command, eventually, needs_root};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -45,6 +46,10 @@ struct Sealed(Vec<PathBuf>);
 impl Sealed {
     fn seal(store: &Path) -> Option<Sealed> {
         let files: Vec<PathBuf> = std::fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path()).collect();
+        // What the kernel has not written back yet could still be changed in memory, where a file is mapped.
+        for file in &files {
+            File::open(file).unwrap().sync_all().unwrap();
+        }
         let sealed = Sealed(files);
         sealed.all("+i").then_some(sealed)
     }
