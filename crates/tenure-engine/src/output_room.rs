@@ -1,7 +1,8 @@
 //! How much is kept of what a session's programs print: in all no more than the session may write to its disk (EN-4).
 //!
-//! A program gets a share before it starts, as much as one may have and there is; what it did not print is given back at its end. What is there already is
-//! counted from the files, once, by whoever asks first after a start.
+//! A program gets a share before it starts: as much as one may have, but no more than half of what is left, so that whoever comes after a program that runs for
+//! long and prints little still has room. What it did not print is given back at its end. What is there already is counted from the files, once, by whoever
+//! asks first after a start.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +25,7 @@ impl OutputRoom {
     pub fn share(self: &Arc<Self>, most: u64, of: u64, files: &Path) -> OutputShare {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = taken.get_or_insert_with(|| bytes_in(files));
-        let bytes = most.min(of.saturating_sub(*taken));
+        let bytes = most.min(of.saturating_sub(*taken) / 2);
         *taken += bytes;
         OutputShare { room: self.clone(), bytes }
     }
@@ -75,13 +76,13 @@ mod tests {
         std::fs::write(dir.path().join("x.stdout"), [0; 10]).unwrap();
         let room = Arc::new(OutputRoom::default());
         let share = |most| room.share(most, 100, dir.path());
-        let first = share(64);
-        assert_eq!(first.bytes(), 64);
-        let second = share(64);
-        assert_eq!(second.bytes(), 26, "ten were there");
-        assert_eq!(share(64).bytes(), 0);
+        let first = share(40);
+        assert_eq!(first.bytes(), 40);
+        let second = share(40);
+        assert_eq!(second.bytes(), 25, "ten were there, and half of the rest is for others");
+        assert_eq!(share(40).bytes(), 12);
         first.give_back(4);
         drop(second);
-        assert_eq!(share(100).bytes(), 86);
+        assert_eq!(share(100).bytes(), 43);
     }
 }

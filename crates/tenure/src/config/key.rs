@@ -170,7 +170,12 @@ pub const KEYS: &[Key] = &[
         "How often the holder is asked to renew it. Shorter than the lease.",
     ),
     key("exec.default_timeout_ms", Time, "5m", "How long a program may run, where its request does not say."),
-    key("exec.output_cap_bytes", Bytes, "64M", "Most bytes kept of one program's output, of both streams together."),
+    key(
+        "exec.output_cap_bytes",
+        Bytes,
+        "64M",
+        "Most bytes kept of one program's output, of both streams together; never more than half of what its session's disk limit leaves for output.",
+    ),
     key("exec.inline_output_bytes", Bytes, "1M", "Most bytes of each stream in an answer."),
     key(
         "sweeper.enabled",
