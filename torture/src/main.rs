@@ -6,10 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
+use torture::disk::ALONE;
 use torture::{Kill, Menu, Plan, Report};
-
-/// Set where nobody else sees what is mounted.
-const ALONE: &str = "TORTURE_ALONE";
 
 /// Kills a server under load and checks what it acknowledged.
 #[derive(Debug, Parser)]

@@ -18,6 +18,7 @@ const MIB: u64 = 1 << 20;
 /// A small file system, mounted where only its own processes see it. It goes with the last of them.
 struct Small {
     holder: Running,
+    image: PathBuf,
     /// Where it is, inside.
     dir: PathBuf,
 }
@@ -38,7 +39,7 @@ impl Small {
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", script, "sh"]).args([&image, &point]);
         let holder = Running(command.stdin(Stdio::null()).spawn().map_err(|error| error.to_string())?);
-        let small = Small { holder, dir: point.join("data") };
+        let small = Small { holder, image, dir: point.join("data") };
         let mounted = || small.seen().is_dir();
         if eventually(SOON, mounted) { Ok(small) } else { Err("it could not be mounted".to_owned()) }
     }
@@ -69,6 +70,22 @@ impl Small {
 
     fn empty(&self, name: &str) {
         std::fs::remove_file(self.seen().parent().unwrap().join(name)).unwrap();
+    }
+}
+
+/// Returns when nobody has it any more: a directory that something is still mounted on, elsewhere, and that is removed here, leaves the kernel with a loop device
+/// whose file is on what the loop device keeps.
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = self.holder.0.kill();
+        let released = || {
+            let devices = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+            let mut files =
+                devices.filter_map(|device| std::fs::read_to_string(device.path().join("loop/backing_file")).ok());
+            !files.any(|file| Path::new(file.trim()) == self.image)
+        };
+        let released = eventually(SOON, released);
+        assert!(released || std::thread::panicking(), "{} is still mounted", self.image.display());
     }
 }
 
