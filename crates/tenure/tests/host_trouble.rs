@@ -11,6 +11,8 @@ mod dying;
 mod http;
 #[path = "host_trouble/own.rs"]
 mod own;
+#[path = "host_trouble/starting.rs"]
+mod starting;
 #[path = "host_trouble/unwritable.rs"]
 mod unwritable;
 
