@@ -122,6 +122,7 @@ impl Exec {
             pid: self.pid.unsigned_abs(),
             tag: self.tag.clone(),
             ended: self.ended().cloned(),
+            room_bytes: if self.ended().is_none() { self.output.room() } else { None },
         }
     }
 
@@ -213,7 +214,7 @@ impl Exec {
         told
     }
 
-    fn end(&self, status: Status, at: Instant, oom_kills: Option<u64>) -> Ended {
+    fn end(&mut self, status: Status, at: Instant, oom_kills: Option<u64>) -> Ended {
         let counted = matches!((self.oom_kills_before, oom_kills), (Some(before), Some(after)) if after > before);
         // A shell that saw its child die by SIGKILL exits with 137; the child itself was never ours to see.
         let killed = self.kills.descendant || matches!(status, Status::Killed(libc::SIGKILL) | Status::Exited(137));
@@ -226,6 +227,7 @@ impl Exec {
             not_started: None,
             output,
             error,
+            room_bytes: self.output.leave_behind(),
             duration_ms: u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX),
         }
     }

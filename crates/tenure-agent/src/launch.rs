@@ -269,9 +269,16 @@ fn listed_len(exec_id: &str, tag: Option<&str>) -> usize {
         not_started: None,
         output: most,
         error: most,
+        room_bytes: u64::MAX,
         duration_ms: u64::MAX,
     };
-    let state = ExecState { exec_id: exec_id.into(), pid: u32::MAX, tag: tag.map(Into::into), ended: Some(ended) };
+    let state = ExecState {
+        exec_id: exec_id.into(),
+        pid: u32::MAX,
+        tag: tag.map(Into::into),
+        ended: Some(ended),
+        room_bytes: Some(u64::MAX),
+    };
     serde_json::to_vec(&state).map_or(FRAME_MAX, |text| text.len() + 1)
 }
 

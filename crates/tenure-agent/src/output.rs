@@ -32,6 +32,9 @@ enum Target {
     Nowhere,
 }
 
+/// Most that is kept, in files, of what processes print that outlive their exec.
+const LEFT_BEHIND_BYTES: u64 = 1 << 20;
+
 /// The files of [`tenure_protocol::Sink::File`].
 #[derive(Debug)]
 pub struct Files {
@@ -109,6 +112,26 @@ impl Output {
         match &self.target {
             Target::Files(files) => files.totals,
             Target::Peer | Target::Nowhere => Default::default(),
+        }
+    }
+
+    /// How much more is written into files.
+    pub fn room(&self) -> Option<u64> {
+        match &self.target {
+            Target::Files(files) => Some(files.cap_left),
+            Target::Peer | Target::Nowhere => None,
+        }
+    }
+
+    /// The totals are told, and from here on it is little that is written into files: for whoever holds a pipe that the program left behind. Says how much.
+    pub fn leave_behind(&mut self) -> u64 {
+        let closed = self.closed();
+        match &mut self.target {
+            Target::Files(files) => {
+                files.cap_left = if closed { 0 } else { files.cap_left.min(LEFT_BEHIND_BYTES) };
+                files.cap_left
+            }
+            Target::Peer | Target::Nowhere => 0,
         }
     }
 

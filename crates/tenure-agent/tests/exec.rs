@@ -354,7 +354,13 @@ fn execs_are_remembered_until_they_are_forgotten() {
         Reply::Execs { execs, .. } => execs,
         other => panic!("{other:?}"),
     };
-    let expected = ExecState { exec_id: exec_id.clone(), pid, tag: Some("build".into()), ended: Some(ended.clone()) };
+    let expected = ExecState {
+        exec_id: exec_id.clone(),
+        pid,
+        tag: Some("build".into()),
+        ended: Some(ended.clone()),
+        room_bytes: None,
+    };
     assert_eq!(list(&mut connection), [expected]);
     assert_eq!(connection.refused(&Request::Exec(wanted.0.clone())), FailureCode::Exists);
     assert_eq!(connection.ask(&Request::Attach { exec_id: exec_id.clone() }), Reply::Started { pid });

@@ -72,7 +72,22 @@ fn past_the_cap_bytes_are_counted_and_dropped_and_the_program_goes_on() {
     assert_eq!(ended.exit_code, Some(0));
     assert_eq!(ended.error, Written { bytes: 3000, dropped: 0 });
     assert_eq!(ended.output, Written { bytes: 7000, dropped: 493_000 });
+    assert_eq!(ended.room_bytes, 0, "nobody is left who could print");
     assert_eq!((size(&files[0]), size(&files[1])), (7000, 3000));
+}
+
+/// EN-4: what processes print that outlive their program is kept as well, but little of it, and it is said beforehand how much.
+#[test]
+fn little_is_kept_of_what_is_printed_by_who_was_left_behind() {
+    let agent = Agent::start();
+    let wanted = agent.shell("(sleep 1; head -c 3000000 /dev/zero) & echo begun").files(10_000_000);
+    let mut connection = agent.connect();
+    let files = connection.start_into_files(&wanted, agent.directory.path());
+    let ended = connection.rest(0).ended;
+    assert_eq!((ended.exit_code, ended.output, ended.room_bytes), (Some(0), Written { bytes: 6, dropped: 0 }, 1 << 20));
+    eventually("what comes later is there", || size(&files[0]) == 6 + (1 << 20));
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(size(&files[0]), 6 + (1 << 20), "and no more");
 }
 
 /// EN-4

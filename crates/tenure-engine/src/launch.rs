@@ -134,7 +134,7 @@ impl Engine {
                 return self.exec_not_started(permit, record, ExecLedgerState::Failed, error).await;
             }
         };
-        let output = self.output_share(&session, permit.live(), 0);
+        let output = self.output_share(&session, permit.live());
         let begun = self.exec_start_inside(connect, &record, &request, Sinks { files, cap_bytes: output.bytes() }, tty);
         match permit.race_whole(begun).await {
             Ok(attached) => {

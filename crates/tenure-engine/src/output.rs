@@ -46,19 +46,30 @@ pub struct OutputRead {
 
 impl Engine {
     pub(crate) fn output_path(&self, session: &SessionId, exec: &ExecId, stream: OutputStream) -> PathBuf {
-        self.settings().output_dir.join(session.as_str()).join(format!("{exec}.{}", stream.suffix()))
+        self.output_dir(session).join(format!("{exec}.{}", stream.suffix()))
     }
 
-    /// What may be kept of a program's output that has printed so much already.
-    pub(crate) fn output_share(&self, session: &Session, live: &Live, printed: u64) -> OutputShare {
-        let most = self.settings().exec_output_cap_bytes.saturating_sub(printed);
-        let files = self.settings().output_dir.join(session.id.as_str());
-        live.output.share(most, session.limits.disk_bytes, &files)
+    /// What may be kept of the output of a program that is to be started.
+    pub(crate) fn output_share(&self, session: &Session, live: &Live) -> OutputShare {
+        live.output.share(
+            self.settings().exec_output_cap_bytes,
+            session.limits.disk_bytes,
+            &self.output_dir(&session.id),
+        )
+    }
+
+    /// What may still be kept of the output of one that was found again: what its agent says, within reason.
+    pub(crate) fn output_share_of_old(&self, session: &Session, live: &Live, room_bytes: u64) -> OutputShare {
+        live.output.share_of_old(room_bytes.min(self.settings().exec_output_cap_bytes), &self.output_dir(&session.id))
+    }
+
+    fn output_dir(&self, session: &SessionId) -> PathBuf {
+        self.settings().output_dir.join(session.as_str())
     }
 
     /// Makes the two files of an exec, for the agent to write to.
     pub(crate) fn output_files(&self, session: &SessionId, exec: &ExecId) -> std::io::Result<Vec<OwnedFd>> {
-        let dir = self.settings().output_dir.join(session.as_str());
+        let dir = self.output_dir(session);
         if let Err(error) = DirBuilder::new().mode(0o700).create(&dir)
             && error.kind() != std::io::ErrorKind::AlreadyExists
         {

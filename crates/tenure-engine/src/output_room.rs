@@ -1,8 +1,8 @@
 //! How much is kept of what a session's programs print: in all no more than the session may write to its disk (EN-4).
 //!
 //! A program gets a share before it starts: as much as one may have, but no more than half of what is left, so that whoever comes after a program that runs for
-//! long and prints little still has room. What it did not print is given back at its end. What is there already is counted from the files, once, by whoever
-//! asks first after a start.
+//! long and prints little still has room. What it did not print is given back at its end, but for the little that is kept of what processes print that it left
+//! behind. What is there already is counted from the files, once, by whoever asks first after a start.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,11 +23,26 @@ pub(crate) struct OutputShare {
 impl OutputRoom {
     /// A share of at most so many bytes, of a session that may have so many, and whose files are here.
     pub fn share(self: &Arc<Self>, most: u64, of: u64, files: &Path) -> OutputShare {
+        self.take(files, |taken| most.min(of.saturating_sub(taken) / 2))
+    }
+
+    /// What a program that runs already may print, whatever is left.
+    pub fn share_of_old(self: &Arc<Self>, bytes: u64, files: &Path) -> OutputShare {
+        self.take(files, |_| bytes)
+    }
+
+    fn take(self: &Arc<Self>, files: &Path, bytes: impl Fn(u64) -> u64) -> OutputShare {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = taken.get_or_insert_with(|| bytes_in(files));
-        let bytes = most.min(of.saturating_sub(*taken) / 2);
-        *taken += bytes;
+        let bytes = bytes(*taken);
+        *taken = taken.saturating_add(bytes);
         OutputShare { room: self.clone(), bytes }
+    }
+
+    fn give_back(&self, bytes: u64) {
+        if let Some(taken) = self.taken.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            *taken = taken.saturating_sub(bytes);
+        }
     }
 }
 
@@ -37,25 +52,16 @@ impl OutputShare {
         self.bytes
     }
 
-    /// What was not printed is given back.
-    pub fn give_back(mut self, printed: u64) {
-        self.room.add(self.bytes.saturating_sub(printed));
-        self.bytes = 0;
+    /// So much of it was printed, or will be by who was left behind; the rest is given back.
+    pub fn settle(mut self, used: u64) {
+        self.bytes = self.bytes.saturating_sub(used);
     }
 }
 
-impl OutputRoom {
-    fn add(&self, bytes: u64) {
-        if let Some(taken) = self.taken.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            *taken = taken.saturating_sub(bytes);
-        }
-    }
-}
-
-/// One that was never used is given back whole.
+/// What nobody used is given back.
 impl Drop for OutputShare {
     fn drop(&mut self) {
-        self.room.add(self.bytes);
+        self.room.give_back(self.bytes);
     }
 }
 
@@ -81,8 +87,10 @@ mod tests {
         let second = share(40);
         assert_eq!(second.bytes(), 25, "ten were there, and half of the rest is for others");
         assert_eq!(share(40).bytes(), 12);
-        first.give_back(4);
+        first.settle(4);
         drop(second);
         assert_eq!(share(100).bytes(), 43);
+        let old = room.share_of_old(90, dir.path());
+        assert_eq!((old.bytes(), share(100).bytes()), (90, 0), "it was promised before, and stands");
     }
 }

@@ -64,9 +64,12 @@ impl Engine {
             Some(ExecState { ended: Some(ended), .. }) => {
                 let outcome = self.outcome(&ended);
                 self.store().exec_settle(&exec.id, outcome, None).await?;
+                if let Some(live) = self.live().get(&session.id) {
+                    self.output_share_of_old(session, &live, ended.room_bytes).settle(ended.room_bytes);
+                }
                 environment.connect().await?.forget(exec.id.as_str()).await?;
             }
-            Some(ExecState { ended: None, .. }) => {
+            Some(ExecState { ended: None, room_bytes, .. }) => {
                 let attached = environment.connect().await?.attach(exec.id.as_str()).await?;
                 let Some(live) = self.live().get(&session.id) else { return Ok(()) };
                 // It goes on, whatever the limit says of new ones.
@@ -79,7 +82,9 @@ impl Engine {
                 };
                 let (stdout, stderr) = self.output_totals(&session.id, &record.id).await;
                 let printed_before = stdout.bytes + stderr.bytes;
-                let output = self.output_share(session, permit.live(), printed_before);
+                // An agent of the version before does not say.
+                let room_bytes = room_bytes.unwrap_or(self.settings().exec_output_cap_bytes);
+                let output = self.output_share_of_old(session, permit.live(), room_bytes);
                 let held = Held { slot, output, printed_before };
                 self.exec_follow(Arc::new(permit), held, environment.clone(), record, attached);
             }

@@ -140,6 +140,13 @@ pub(crate) struct Held {
     pub printed_before: u64,
 }
 
+/// How it ended.
+struct End {
+    outcome: ExecOutcome,
+    /// How much is still kept of what processes print that it left behind.
+    room_bytes: u64,
+}
+
 impl Engine {
     /// From here on somebody sees to it, whoever waits.
     pub(crate) fn exec_follow(
@@ -160,8 +167,8 @@ impl Engine {
         let (engine, seen_by) = (self.clone(), running.clone());
         tokio::spawn(async move {
             let begun = tokio::time::Instant::now();
-            let outcome = engine.exec_watch(&permit, &environment, &seen_by, receiver).await;
-            engine.exec_settle(&permit, held, &seen_by, outcome).await;
+            let end = engine.exec_watch(&permit, &environment, &seen_by, receiver).await;
+            engine.exec_settle(&permit, held, &seen_by, end).await;
             engine.meters().exec_seconds.observe(begun.elapsed().as_secs_f64());
             engine.running().remove(&seen_by.record.id);
             drop(permit);
@@ -179,7 +186,7 @@ impl Engine {
         environment: &Arc<dyn Environment>,
         running: &Running,
         mut receiver: ExecReceiver,
-    ) -> ExecOutcome {
+    ) -> End {
         let mut started = Some(Box::pin(tokio::time::sleep(STARTED_AFTER)));
         loop {
             let event = tokio::select! {
@@ -197,12 +204,14 @@ impl Engine {
                 Ok(Some(Event::Progress { output, error })) => running.seen.send_modify(|seen| {
                     (seen.stdout, seen.stderr) = (output, error);
                 }),
-                Ok(Some(Event::Exited(ended))) => return self.outcome(&ended),
+                Ok(Some(Event::Exited(ended))) => {
+                    return End { outcome: self.outcome(&ended), room_bytes: ended.room_bytes };
+                }
                 Ok(Some(Event::Output(_) | Event::Error(_))) => {}
                 Ok(Some(Event::Detached) | None) | Err(_) => {
                     match self.exec_attach_again(permit, environment, running).await {
                         Ok(again) => receiver = again,
-                        Err(outcome) => return outcome,
+                        Err(outcome) => return End { outcome, room_bytes: 0 },
                     }
                 }
             }
@@ -276,8 +285,8 @@ impl Engine {
     }
 
     /// Written down first, then told. Its place is free before anybody hears of its end: who starts the next one then finds room.
-    async fn exec_settle(&self, permit: &Permit, held: Held, running: &Running, outcome: ExecOutcome) {
-        let record = &running.record;
+    async fn exec_settle(&self, permit: &Permit, held: Held, running: &Running, end: End) {
+        let (record, End { outcome, room_bytes }) = (&running.record, end);
         loop {
             match self.store().exec_settle(&record.id, outcome.clone(), None).await {
                 Ok(_) => break,
@@ -292,7 +301,7 @@ impl Engine {
             }
         }
         let printed = outcome.stdout.bytes + outcome.stderr.bytes;
-        held.output.give_back(printed.saturating_sub(held.printed_before));
+        held.output.settle(printed.saturating_sub(held.printed_before).saturating_add(room_bytes));
         drop(held.slot);
         tracing::debug!(session = %permit.session().id, exec = %record.id, state = ?outcome.state, "exec ended");
         running.seen.send_modify(|seen| seen.outcome = Some(outcome));

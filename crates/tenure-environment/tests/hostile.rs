@@ -86,7 +86,7 @@ fn honest(operation: usize) -> Vec<Vec<u8>> {
             encoded(&Reply::Exited(exited(0))),
         ],
         3 => vec![encoded(&Reply::Execs {
-            execs: vec![ExecState { exec_id: "a".into(), pid: 2, tag: None, ended: Some(exited(0)) }],
+            execs: vec![ExecState { exec_id: "a".into(), pid: 2, tag: None, ended: Some(exited(0)), room_bytes: None }],
             more: false,
         })],
         4 => vec![encoded(&Reply::Processes { processes: Vec::new(), truncated: false })],
@@ -250,7 +250,7 @@ async fn names_that_lead_elsewhere_are_refused() {
 /// EN-3
 #[tokio::test]
 async fn lists_that_no_environment_has_are_refused() {
-    let state = |exec_id: &str| ExecState { exec_id: exec_id.into(), pid: 2, tag: None, ended: None };
+    let state = |exec_id: &str| ExecState { exec_id: exec_id.into(), pid: 2, tag: None, ended: None, room_bytes: None };
     refused(3, vec![encoded(&Reply::Execs { execs: vec![state("a"), state("a")], more: false })]).await;
     refused(3, vec![encoded(&Reply::Execs { execs: vec![state("")], more: false })]).await;
     let process = Process { pid: 1, ppid: 0, uid: 0, state: "S".into(), cpu_ms: 0, rss_bytes: 0, cmd: String::new() };

@@ -337,6 +337,9 @@ pub struct Ended {
     /// Error output totals ([`Sink::File`] only).
     #[serde(default)]
     pub error: Written,
+    /// How much more is written into the files of what processes that it left behind print ([`Sink::File`] only).
+    #[serde(default)]
+    pub room_bytes: u64,
     /// From start to end.
     pub duration_ms: u64,
 }
@@ -352,6 +355,9 @@ pub struct ExecState {
     pub tag: Option<String>,
     /// How it ended, or `None` while it runs.
     pub ended: Option<Ended>,
+    /// How much more is written into its files while it runs ([`Sink::File`] only).
+    #[serde(default)]
+    pub room_bytes: Option<u64>,
 }
 
 /// One process.

@@ -62,6 +62,9 @@ async fn no_more_output_is_kept_of_a_session_than_its_disk_may_hold() {
         (1 << 17, 700_000 - (1 << 17)),
         "there is always some room left, and less each time"
     );
+    // Who was left behind may still fill half of what is left.
+    world.exec(&id, &["leave", "65536"]).await.unwrap();
+    assert_eq!(kept(&world).await, (1 << 15, 700_000 - (1 << 15)));
 }
 
 /// LC-8

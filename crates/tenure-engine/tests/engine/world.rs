@@ -245,6 +245,7 @@ fn program(call: &Program) -> Script {
     match call.exec.cmd[0].as_str() {
         "say" => Script::prints(words),
         "much" => Script::prints(vec![b'x'; words.parse().unwrap()]),
+        "leave" => Script::then(Then::Leave(words.parse().unwrap())),
         "cat" => Script::prints(call.stdin.clone()),
         "env" => Script::prints(format!("{:?}", call.env)),
         "say-and-stay" => Script { output: words.into_bytes(), error: Vec::new(), then: Then::Run },

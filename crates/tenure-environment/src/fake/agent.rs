@@ -332,5 +332,5 @@ impl Session<'_> {
 
 fn state_of(run: &Run) -> ExecState {
     let ended = run.seen.borrow().ended.clone();
-    ExecState { exec_id: run.exec.exec_id.clone(), pid: run.pid, tag: run.exec.tag.clone(), ended }
+    ExecState { exec_id: run.exec.exec_id.clone(), pid: run.pid, tag: run.exec.tag.clone(), ended, room_bytes: None }
 }

@@ -37,6 +37,8 @@ pub enum Then {
     /// It exits with 0.
     #[default]
     Succeed,
+    /// It exits with 0 and leaves somebody behind, of whose words so many bytes are kept.
+    Leave(u64),
     /// It exits.
     Exit(i32),
     /// This signal kills it.
@@ -179,7 +181,7 @@ async fn deadly(signals: &mut mpsc::UnboundedReceiver<i32>) -> i32 {
 
 fn ended(then: &Then) -> Ended {
     let (exit_code, signal, not_started) = match then {
-        Then::Succeed => (Some(0), None, None),
+        Then::Succeed | Then::Leave(_) => (Some(0), None, None),
         Then::Exit(code) => (Some(*code), None, None),
         Then::Die(signal) => (None, Some(*signal), None),
         Then::OutOfMemory => (None, Some(9), None),
@@ -188,7 +190,18 @@ fn ended(then: &Then) -> Ended {
     };
     let none = Written::default();
     let oom_killed = *then == Then::OutOfMemory;
-    Ended { exit_code, signal, timed_out: false, oom_killed, not_started, output: none, error: none, duration_ms: 1 }
+    let room_bytes = if let Then::Leave(bytes) = then { *bytes } else { 0 };
+    Ended {
+        exit_code,
+        signal,
+        timed_out: false,
+        oom_killed,
+        not_started,
+        output: none,
+        error: none,
+        room_bytes,
+        duration_ms: 1,
+    }
 }
 
 /// Writes what a program prints to its files, up to the cap.

@@ -126,6 +126,7 @@ pub fn exited(code: i32) -> Ended {
         not_started: None,
         output: Written::default(),
         error: Written::default(),
+        room_bytes: 0,
         duration_ms: 1,
     }
 }

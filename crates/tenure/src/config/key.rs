@@ -174,7 +174,7 @@ pub const KEYS: &[Key] = &[
         "exec.output_cap_bytes",
         Bytes,
         "64M",
-        "Most bytes kept of one program's output, of both streams together; never more than half of what its session's disk limit leaves for output.",
+        "Most bytes kept of one program's output, of both streams together; never more than half of what its session's disk limit leaves for output. After its end 1 MiB more, of what processes print that it left behind.",
     ),
     key("exec.inline_output_bytes", Bytes, "1M", "Most bytes of each stream in an answer."),
     key(
