@@ -300,7 +300,8 @@ impl Engine {
                 }
             }
         }
-        let printed = outcome.stdout.bytes + outcome.stderr.bytes;
+        // Numbers of the agent's, which may be anything.
+        let printed = outcome.stdout.bytes.saturating_add(outcome.stderr.bytes);
         held.output.settle(printed.saturating_sub(held.printed_before).saturating_add(room_bytes));
         drop(held.slot);
         tracing::debug!(session = %permit.session().id, exec = %record.id, state = ?outcome.state, "exec ended");
