@@ -205,5 +205,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Only where something failed before: otherwise it was stopped.
         let _ = self.kill();
+        // What a bad run left behind, and reported, would live on. With its environments gone the keeper tidies up and ends.
+        self.agents().into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
+        let until = Instant::now() + STOP_PATIENCE;
+        while !self.makers().is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.makers().into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
     }
 }
