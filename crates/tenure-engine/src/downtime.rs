@@ -5,6 +5,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 use std::time::Duration;
 use tenure_session::{Timestamp, Trigger};
@@ -12,6 +13,8 @@ use tenure_store::{AuditDraft, SessionsShift, Store};
 
 /// How often a sign of life is stored.
 const SIGN_EVERY: Duration = Duration::from_millis(500);
+/// Sessions whose activity is stored together.
+const TOGETHER: usize = 256;
 
 /// Moves what ran out between the last sign of life and the start.
 pub(crate) async fn make_good(store: &dyn Store, from: Timestamp, until: Timestamp) -> Result<(), EngineError> {
@@ -34,8 +37,13 @@ pub(crate) async fn make_good(store: &dyn Store, from: Timestamp, until: Timesta
 }
 
 impl Engine {
-    /// Stores that the service lives now.
+    /// Stores that the service lives now, and which sessions are at work, so that none is taken for idle that was at work when the service died (GV-3).
     pub async fn sign_of_life(&self) -> Result<(), EngineError> {
+        let now = self.now();
+        let working = stream::iter(self.live().work_goes_on(now));
+        working
+            .for_each_concurrent(TOGETHER, async |(id, operation)| self.activity_store(&id, now, operation).await)
+            .await;
         Ok(self.store().clock_put(self.timeline().anchor()).await?)
     }
 

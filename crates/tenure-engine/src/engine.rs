@@ -211,7 +211,7 @@ impl Engine {
     pub(crate) fn work_ends(&self, id: &SessionId, live: &Live, operation: Operation) {
         let now = self.now();
         // Where the runtime is gone the service is, and the next start adds what was not stored.
-        if live.work_ends(now)
+        if self.live().work_ends(id, live, now, operation)
             && !live.ended.is_cancelled()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {

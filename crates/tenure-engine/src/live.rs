@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_environment::Environment;
-use tenure_session::{Presence, Session, SessionId, Timestamp, activity_lag_ms};
+use tenure_session::{Operation, Presence, Session, SessionId, Timestamp, activity_lag_ms};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 #[derive(Default)]
 pub(crate) struct LiveTable {
     sessions: Mutex<HashMap<SessionId, Arc<Live>>>,
+    /// Those of them with work in progress. Locked inside a session's own work, never around it.
+    working: Mutex<HashMap<SessionId, Arc<Live>>>,
     /// Ended sessions whose environment was not taken down, or of which that could not be recorded. A start finds them in the store.
     leftovers: Mutex<HashSet<SessionId>>,
 }
@@ -44,7 +46,10 @@ struct Work {
     environment_id: Option<String>,
     environment: Option<Arc<dyn Environment>>,
     in_progress: u32,
+    /// Nobody has asked yet, since the start, which of its programs run: it is worked in, for all that is known.
+    unasked: bool,
     execs: u32,
+    last_activity: Operation,
     last_activity_at: Timestamp,
     stored_activity_at: Timestamp,
     activity_every_ms: u64,
@@ -64,9 +69,12 @@ impl LiveTable {
         sessions.entry(session.id.clone()).or_insert_with(|| Arc::new(Live::new(session, last))).clone()
     }
 
-    /// As [`LiveTable::take_up`], for one that has to be looked at first: until [`Live::looked_at`] nothing of it is served.
+    /// As [`LiveTable::take_up`], for one that has to be looked at first: until [`Live::looked_at`] nothing of it is served, and until
+    /// [`Live::programs_asked`] its idle clock stands still.
     pub fn begin_pending(&self, session: &Session, now: Timestamp) {
-        self.take_up(session, now).pending.send_replace(true);
+        let live = self.take_up(session, now);
+        live.lock().unasked = true;
+        live.pending.send_replace(true);
     }
 
     /// A session that is about to be stored: nothing of it can have been lost. `None` where there is one of this ID.
@@ -75,6 +83,37 @@ impl LiveTable {
             Entry::Occupied(_) => None,
             Entry::Vacant(place) => Some(place.insert(Arc::new(Live::new(session, session.last_activity_at))).clone()),
         }
+    }
+
+    /// A session is worked in from now on, until [`LiveTable::work_ends`]. Whether its activity is to be stored.
+    pub fn work_begins(&self, id: &SessionId, live: &Arc<Live>, now: Timestamp, operation: Operation) -> bool {
+        let mut work = live.lock();
+        work.in_progress += 1;
+        if work.in_progress == 1 {
+            self.lock_working().insert(id.clone(), live.clone());
+        }
+        work.touch(now, operation)
+    }
+
+    /// The work that began is over; the idle clock begins with the end of the last. Whether its activity is to be stored.
+    pub fn work_ends(&self, id: &SessionId, live: &Live, now: Timestamp, operation: Operation) -> bool {
+        let mut work = live.lock();
+        work.in_progress = work.in_progress.saturating_sub(1);
+        if work.in_progress == 0 {
+            self.lock_working().remove(id);
+        }
+        work.touch(now, operation)
+    }
+
+    /// Work in progress is activity: the sessions of which that is to be stored now, each with what was last begun or ended in it.
+    pub fn work_goes_on(&self, now: Timestamp) -> Vec<(SessionId, Operation)> {
+        let working: Vec<_> = self.lock_working().iter().map(|(id, live)| (id.clone(), live.clone())).collect();
+        let due = |live: &Live| {
+            let mut work = live.lock();
+            let operation = work.last_activity;
+            work.touch(now, operation).then_some(operation)
+        };
+        working.into_iter().filter_map(|(id, live)| due(&live).map(|operation| (id, operation))).collect()
     }
 
     /// Forgets a session that has ended, or was not stored.
@@ -100,6 +139,10 @@ impl LiveTable {
     pub fn environments(&self) -> HashSet<String> {
         let sessions: Vec<Arc<Live>> = self.lock().values().cloned().collect();
         sessions.iter().filter_map(|live| live.lock().environment_id.clone()).collect()
+    }
+
+    fn lock_working(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_leftovers(&self) -> MutexGuard<'_, HashSet<SessionId>> {
@@ -131,7 +174,9 @@ impl Live {
             environment_id: session.environment.as_ref().map(|environment| environment.id.to_string()),
             environment: None,
             in_progress: 0,
+            unasked: false,
             execs: 0,
+            last_activity: Operation::SessionCreate,
             last_activity_at,
             stored_activity_at: session.last_activity_at,
             activity_every_ms: activity_lag_ms(&session.limits).max(1),
@@ -167,7 +212,7 @@ impl Live {
     /// What the law wants to know of it.
     pub fn presence(&self) -> Presence {
         let work = self.lock();
-        Presence { working: work.in_progress > 0, last_activity_at: Some(work.last_activity_at) }
+        Presence { working: work.in_progress > 0 || work.unasked, last_activity_at: Some(work.last_activity_at) }
     }
 
     /// Its environment's handle.
@@ -190,18 +235,9 @@ impl Live {
         self.lock().environment.take()
     }
 
-    /// It is worked in from now on, until [`Live::work_ends`]. Whether its activity is to be stored.
-    pub fn work_begins(&self, now: Timestamp) -> bool {
-        let mut work = self.lock();
-        work.in_progress += 1;
-        work.touch(now)
-    }
-
-    /// The work that began is over; the idle clock begins with the end of the last. Whether its activity is to be stored.
-    pub fn work_ends(&self, now: Timestamp) -> bool {
-        let mut work = self.lock();
-        work.in_progress = work.in_progress.saturating_sub(1);
-        work.touch(now)
+    /// Its environment has told which of its programs run: its idle clock goes by them from now on.
+    pub fn programs_asked(&self) {
+        self.lock().unasked = false;
     }
 
     /// Its activity was stored by other means.
@@ -240,7 +276,8 @@ impl Drop for ExecSlot {
 }
 
 impl Work {
-    fn touch(&mut self, now: Timestamp) -> bool {
+    fn touch(&mut self, now: Timestamp, operation: Operation) -> bool {
+        self.last_activity = operation;
         self.last_activity_at = self.last_activity_at.max(now);
         let due = now.ms_since(self.stored_activity_at) >= self.activity_every_ms;
         if due {

@@ -29,7 +29,7 @@ impl Permit {
     /// Begins to count. Whether the session's activity is to be stored now.
     pub(crate) fn new(engine: Engine, operation: Operation, session: Session, live: Arc<Live>) -> (Permit, bool) {
         let now = engine.now();
-        let due = operation.row().activity && live.work_begins(now);
+        let due = operation.row().activity && engine.live().work_begins(&session.id, &live, now, operation);
         let let_in_at = session.lease_token_last;
         (Permit { engine, operation, session, live, let_in_at }, due)
     }

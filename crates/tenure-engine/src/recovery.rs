@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  every unfinished session: pending ─► verdict ─► ended or past a limit: its environment goes, what is stored is tidied
-//!                                          └─► lives ─► adopt ─► alive, frozen: freezer, programs and watch are put in line
+//!                                          └─► lives ─► adopt ─► alive, frozen: freezer, programs and watch are put in line; idle by now?
 //!                                                         ├─► silent: recovering, asked again, at last killed, which is proof
 //!                                                         └─► ended, lost: environment_lost, with the proof
 //!  what runs and belongs to no living session: discarded
@@ -161,6 +161,7 @@ impl Engine {
                 Ok(Outcome::Tidied)
             }
             Verdict::End(limit, at) => self.expire(session, limit, at).await.map(|_| Outcome::Ended),
+            // As far as is known: a session may be at work until its programs were asked, and then does not end for being idle.
             Verdict::Proceed => match (session.state, &session.environment) {
                 (State::Created | State::Initializing, _) => {
                     let reason = TerminationReason::FailedInit;
@@ -168,16 +169,36 @@ impl Engine {
                     let fault = Fault::new(reason, Trigger::Recovery, FailureType::Init, "interrupted", details);
                     self.fail(session, fault, json!({})).await.map(|_| Outcome::Ended)
                 }
-                (_, None) => Ok(Outcome::Alive),
-                (_, Some(environment)) => self.adopt(session, environment).await,
+                (_, None) => {
+                    self.live().take_up(session, self.now()).programs_asked();
+                    Ok(self.alive_or_idle(session).await)
+                }
+                (_, Some(environment)) => match self.adopt(session, environment).await? {
+                    Outcome::Alive => Ok(self.alive_or_idle(session).await),
+                    outcome => Ok(outcome),
+                },
             },
+        }
+    }
+
+    /// What has no program any more may have been idle for too long.
+    async fn alive_or_idle(&self, session: &Session) -> Outcome {
+        match self.still_admitted(&session.id).await {
+            Err(EngineError::Gone { .. }) => Outcome::Ended,
+            Ok(_) | Err(_) => Outcome::Alive,
         }
     }
 
     async fn adopt(&self, session: &Session, record: &SessionEnvironment) -> Result<Outcome, EngineError> {
         let silent = match self.driver().adopt(adoption(record)?).await {
             Ok(Adopted::Alive(environment) | Adopted::Frozen(environment)) => {
-                return self.adopted(session, environment).await.map(|()| Outcome::Alive);
+                match self.adopted(session, environment).await {
+                    Ok(()) => return Ok(Outcome::Alive),
+                    Err(error) => {
+                        tracing::error!(session = %session.id, %error, chain = error.chain(), "an environment was not taken over; trying again");
+                        None
+                    }
+                }
             }
             Ok(Adopted::Ended(end)) => {
                 let evidence = format!("its first process had ended: {end:?}");
@@ -208,10 +229,10 @@ impl Engine {
             }
         };
         // In its own life only: another one that was begun is recovering already.
-        self.environment_is(session, record, EnvironmentState::Recovering).await?;
+        let recorded = self.environment_is(session, record, EnvironmentState::Recovering).await;
         let (engine, session) = (self.clone(), session.clone());
         tokio::spawn(async move { engine.adopt_in_time(&session, silent).await });
-        Ok(Outcome::Recovering)
+        recorded.map(|()| Outcome::Recovering)
     }
 
     /// It lives, with proof: its freezer, its programs and its watch are put in line with what is stored.
@@ -240,7 +261,12 @@ impl Engine {
         } else {
             environment.thaw().await?;
         }
+        // Frozen programs are asked when they are thawed. First, so that nothing is begun twice where it does not answer and is asked again.
+        if !paused {
+            self.execs_find(session, &environment).await?;
+        }
         live.set_environment(environment.clone());
+        live.programs_asked();
         // More time that was given, and that it was not told of.
         self.deadline_tell(session, live, &*environment).await;
         if let Some(record) = &session.environment {
@@ -253,10 +279,6 @@ impl Engine {
         }
         self.meters().environments.inc();
         self.watch_environment(session, environment.clone());
-        // Frozen programs are asked when they are thawed.
-        if !paused {
-            self.execs_find(session, &environment).await?;
-        }
         live.publish();
         tracing::info!(session = %session.id, environment = %environment.id(), paused, "taken over");
         Ok(())

@@ -63,8 +63,11 @@ impl Engine {
             }
             Some(ExecState { ended: Some(ended), .. }) => {
                 let outcome = self.outcome(&ended);
+                let ended_at = outcome.ended_at;
                 self.store().exec_settle(&exec.id, outcome, None).await?;
+                self.activity_store(&session.id, ended_at, Operation::ExecRun).await;
                 if let Some(live) = self.live().get(&session.id) {
+                    live.activity_stored(ended_at);
                     self.output_share_of_old(session, &live, ended.room_bytes).settle(ended.room_bytes);
                 }
                 environment.connect().await?.forget(exec.id.as_str()).await?;

@@ -3,6 +3,8 @@
 use crate::attempt::{attempt, content};
 use crate::world::{World, alice, bob, code, gone, until};
 use tenure_engine::*;
+use tenure_environment::Environment;
+use tenure_environment::fake::Adoption;
 use tenure_session::*;
 use tenure_store::Store;
 
@@ -81,6 +83,69 @@ async fn a_running_program_keeps_its_session_alive_and_its_end_begins_the_idle_c
     world.clock.pass(1);
     let end = gone(world.exec(&id, &["say"]).await);
     assert_eq!((end.reason, end.at), (TerminationReason::IdleTimeout, ended_at.plus_ms(IDLE_MS)));
+}
+
+/// GV-3, EN-10: also where nobody came by for longer than the idle timeout before the service died, and nobody swept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_outlives_the_service_keeps_its_session_alive() {
+    let mut world = World::new().await;
+    let id = world.session(idle()).await.id;
+    let exec = world.start(&id, &["stay"]).await.unwrap();
+    world.clock.pass(10 * IDLE_MS);
+    world.restart().await;
+    world.clock.pass(10 * IDLE_MS);
+    let kill = Ok(KillRequest { signal: 9.into() });
+    world.engine.exec_kill(&alice(), id.as_str(), exec.id.as_str(), kill).await.unwrap();
+    until(async || world.store.exec_unsettled(&id).await.unwrap().is_empty()).await;
+    let ended_at = world.engine.now();
+    until(async || expires_at(&world, &id).await == ended_at.plus_ms(IDLE_MS)).await;
+}
+
+/// GV-3, EN-10: its end begins the idle clock, though nobody saw it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_ends_while_nobody_serves_begins_the_idle_clock() {
+    let mut world = World::new().await;
+    let id = world.session(idle()).await.id;
+    let exec = world.start(&id, &["stay"]).await.unwrap();
+    world.clock.pass(10 * IDLE_MS);
+    world.begin_again().await;
+    let mut client = world.environment(&id).await.connect().await.unwrap();
+    client.signal(exec.id.as_str(), 9).await.unwrap();
+    world.engine.recover().await.unwrap();
+    let found_at = world.engine.now();
+    assert_eq!(expires_at(&world, &id).await, found_at.plus_ms(IDLE_MS));
+    assert_eq!(world.stored(&id).await.last_activity_at, found_at);
+}
+
+/// GV-3, EN-10: what cannot be asked for its programs does not end for being idle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_environment_is_not_idle() {
+    let mut world = World::new().await;
+    let id = world.session(idle()).await.id;
+    world.start(&id, &["stay"]).await.unwrap();
+    let environment = world.environment(&id).await.id().clone();
+    world.driver.fake.adopt_as(&environment, Some(Adoption::Silent));
+    world.clock.pass(10 * IDLE_MS);
+    world.restart().await;
+    world.engine.sweep().await.unwrap();
+    world.driver.fake.adopt_as(&environment, None);
+    until(async || world.stored(&id).await.environment_state() == EnvironmentState::Ready).await;
+    assert_eq!(world.stored(&id).await.end, None);
+}
+
+/// GV-3: a terminal, a preview and a program are work for as long as they go on, and what is stored of that lags by a tenth at most.
+#[tokio::test]
+async fn work_in_progress_is_stored_as_activity() {
+    let world = World::new().await;
+    let id = world.session(idle()).await.id;
+    world.start(&id, &["stay"]).await.unwrap();
+    for _ in 0..100 {
+        world.clock.pass(500);
+        world.engine.sign_of_life().await.unwrap();
+        let stored = world.stored(&id).await;
+        assert!(world.engine.now().ms_since(stored.last_activity_at) <= IDLE_MS / 10, "{stored:?}");
+        assert_eq!(stored.last_activity, "exec_run");
+    }
 }
 
 /// GV-3: at most every tenth of the idle timeout.
