@@ -347,7 +347,7 @@ impl Client {
         let wanted: Vec<&str> = known.iter().map(|end| end.reason.as_str()).collect();
         // A session may have ended since it was looked at, where its lifetime was short.
         let ended_since =
-            known.is_none() && (self.sessions[index].short_lived || self.sessions[index].reasons.contains("killed"));
+            known.is_none() && (self.sessions[index].soon.is_some() || self.sessions[index].reasons.contains("killed"));
         self.check(reasons == wanted || ended_since && reasons.len() <= 1, || {
             format!("the audit of {id} ends it {reasons:?}; known is {wanted:?}")
         });

@@ -244,7 +244,7 @@ impl Client {
         let Some(id) = body["id"].as_str() else {
             return self.lost(format!("a session without an ID: {body}"));
         };
-        let mut session = Session::new(id, &creating.tag, creating.short_lived);
+        let mut session = Session::new(id, &creating.tag, creating.soon);
         session.asked = creating.key.clone().map(|key| (key, creating.body.clone()));
         if answered != Certainty::Yes {
             session.reasons.extend(["failed_init", "failed_infra"]);
@@ -253,7 +253,7 @@ impl Client {
         if let Some(ttl_ms) = creating.body["lease"]["ttl_ms"].as_u64() {
             session.hold.unsure = true;
             session.lease_taken(ttl_ms, &body["lease"], &body["lease_expires_at"]);
-        } else if !creating.short_lived {
+        } else if creating.soon.is_none() {
             session.expires_at = body["expires_at"].as_str().map(|at| (at.to_owned(), Certainty::Yes));
         }
         self.sessions.push(session);

@@ -31,6 +31,18 @@ impl End {
     }
 }
 
+/// A limit that ends a session soon, by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Soon {
+    /// Its lifetime is short.
+    Lifetime,
+    /// It may not be idle for long. Nobody visits it once it is at work, but to look at it.
+    Idle,
+}
+
+/// How far a program counts that does not end by itself.
+pub const ENDLESS: u64 = 1_000_000;
+
 /// What a program is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
@@ -141,8 +153,8 @@ pub struct Session {
     pub tag: String,
     /// Under which key it was asked for, and with what.
     pub asked: Option<(String, Value)>,
-    /// Whether its lifetime ends it soon.
-    pub short_lived: bool,
+    /// The limit that ends it soon, where one does.
+    pub soon: Option<Soon>,
     /// The states it may be in, while it lives.
     pub states: BTreeSet<String>,
     /// Why it may end, or have ended, without that having been acknowledged.
@@ -173,12 +185,12 @@ pub struct Session {
 
 impl Session {
     /// One that is there, and of which nothing else is known.
-    pub fn new(id: &str, tag: &str, short_lived: bool) -> Session {
+    pub fn new(id: &str, tag: &str, soon: Option<Soon>) -> Session {
         Session {
             id: id.to_owned(),
             tag: tag.to_owned(),
             asked: None,
-            short_lived,
+            soon,
             states: BTreeSet::from(["ready".to_owned()]),
             reasons: BTreeSet::new(),
             end: None,
@@ -212,7 +224,18 @@ impl Session {
 
     /// Whether it may have ended for this reason.
     pub fn may_end(&self, reason: &str) -> bool {
-        self.reasons.contains(reason) || self.short_lived && reason == "max_lifetime"
+        let by_itself = match self.soon {
+            Some(Soon::Lifetime) => reason == "max_lifetime",
+            Some(Soon::Idle) => reason == "idle_timeout" && !self.is_at_work(),
+            None => false,
+        };
+        by_itself || self.reasons.contains(reason)
+    }
+
+    /// Whether a program was acknowledged that runs until somebody ends it.
+    fn is_at_work(&self) -> bool {
+        let endless = |exec: &Exec| exec.program == Program::Counts(ENDLESS) && exec.asked == Certainty::Yes;
+        self.execs.iter().any(|exec| endless(exec) && exec.outcome.is_none())
     }
 
     /// Programs in the background that may run.
@@ -231,8 +254,8 @@ pub struct Creating {
     pub key: Option<String>,
     /// With what.
     pub body: Value,
-    /// Whether its lifetime ends it soon.
-    pub short_lived: bool,
+    /// The limit that ends it soon, where one does.
+    pub soon: Option<Soon>,
 }
 
 /// An API key.

@@ -181,7 +181,7 @@ impl Client {
     /// The end of a lifetime stays where it was acknowledged, whatever the wall clock does.
     fn lifetime_check(&mut self, index: usize, body: &Value) {
         let session = &self.sessions[index];
-        let (id, short) = (session.id.clone(), session.short_lived);
+        let (id, short) = (session.id.clone(), session.soon.is_some());
         let Some(found) = body["expires_at"].as_str().filter(|_| !short).map(str::to_owned) else { return };
         let good = match &session.expires_at {
             Some((known, Certainty::Yes)) => found == *known,

@@ -1,13 +1,15 @@
 //! The load: what clients do while they wait for the next kill.
 
 use crate::client::{Client, Stopped};
-use crate::facts::{ApiKey, Certainty, Creating, End, Exec, Outcome, Program};
+use crate::facts::{ApiKey, Certainty, Creating, ENDLESS, End, Exec, Outcome, Program, Soon};
 use crate::http::{Answer, Request};
 use serde_json::json;
 use std::time::Duration;
 
 /// How long a client waits that was refused because the host fails.
 const TROUBLED_PAUSE: Duration = Duration::from_millis(2);
+/// The idle limit of a session that nobody visits: short, so that it would pass in nearly every round.
+const IDLE_SOON_MS: u64 = 1000;
 /// Sessions of one client that live at a time.
 const SESSIONS_MAX: usize = 3;
 /// Sessions that a client has before it is left to the kills.
@@ -43,7 +45,11 @@ impl Client {
     }
 
     fn step(&mut self) -> Result<(), Stopped> {
-        let living = self.living();
+        let (alone, living): (Vec<_>, Vec<_>) =
+            self.living().into_iter().partition(|index| self.sessions[*index].soon == Some(Soon::Idle));
+        if alone.is_empty() {
+            return self.leave_alone();
+        }
         let chance = self.random.below(100);
         // Those whose creation was not answered may live as well: known after the next kill.
         let room = living.len() + self.creating.len() < SESSIONS_MAX;
@@ -80,22 +86,43 @@ impl Client {
     }
 
     fn create(&mut self) -> Result<(), Stopped> {
-        let tag = self.word("session");
-        let key = self.random.percent(50).then(|| format!("create-{tag}"));
-        let short_lived = self.random.percent(15);
-        let lifetime_ms = if short_lived { 500 + self.random.below(3000) } else { 3_600_000 };
-        let limits =
-            json!({ "max_lifetime_ms": lifetime_ms, "idle_timeout_ms": 3 * 3_600_000, "memory_bytes": 67_108_864 });
-        let mut body = json!({ "metadata": { "tag": tag }, "limits": limits });
-        if self.random.percent(30) {
-            body["lease"] = self.terms();
+        let soon = self.random.percent(15).then_some(Soon::Lifetime);
+        let creating = self.creating(soon);
+        self.create_as(creating)
+    }
+
+    /// A session with a short idle limit and a program that goes on: nobody comes by any more, and it is not idle.
+    fn leave_alone(&mut self) -> Result<(), Stopped> {
+        let creating = self.creating(Some(Soon::Idle));
+        self.create_as(creating)?;
+        match self.sessions.iter().rposition(|session| session.soon == Some(Soon::Idle) && session.lives()) {
+            Some(index) => self.exec_of(index, Program::Counts(ENDLESS)),
+            None => Ok(()),
         }
-        let creating = Creating { tag, key, body, short_lived };
+    }
+
+    fn create_as(&mut self, creating: Creating) -> Result<(), Stopped> {
         self.creating.push(creating.clone());
         let answer = self.ask(&creating.request())?;
         self.creating.pop();
         self.created(&creating, &answer);
         Ok(())
+    }
+
+    /// What is asked for.
+    fn creating(&mut self, soon: Option<Soon>) -> Creating {
+        let tag = self.word("session");
+        let key = self.random.percent(50).then(|| format!("create-{tag}"));
+        let short_lived = soon == Some(Soon::Lifetime);
+        let lifetime_ms = if short_lived { 500 + self.random.below(3000) } else { 3_600_000 };
+        let idle_timeout_ms = if soon == Some(Soon::Idle) { IDLE_SOON_MS } else { 3 * 3_600_000 };
+        let limits =
+            json!({ "max_lifetime_ms": lifetime_ms, "idle_timeout_ms": idle_timeout_ms, "memory_bytes": 67_108_864 });
+        let mut body = json!({ "metadata": { "tag": tag }, "limits": limits });
+        if soon != Some(Soon::Idle) && self.random.percent(30) {
+            body["lease"] = self.terms();
+        }
+        Creating { tag, key, body, soon }
     }
 
     /// Takes the answer of a create.
@@ -110,8 +137,8 @@ impl Client {
             503 if answer.code() == "INIT_FAILED" && (self.keeper_dies() || self.agents_die()) => {
                 self.creating.push(creating.clone());
             }
-            // Its lifetime was over before it was ready.
-            410 if creating.short_lived => self.creating.push(creating.clone()),
+            // Its time was over before it was ready.
+            410 if creating.soon.is_some() => self.creating.push(creating.clone()),
             _ => self.lost(format!("create: {}", answer.told())),
         }
     }
@@ -121,13 +148,17 @@ impl Client {
         if session.execs.len() >= EXECS_MAX || !foreground && session.counting() >= COUNTING_MAX {
             return self.terminate(index);
         }
-        let tag = self.word("exec");
-        let key = self.random.percent(40).then(|| format!("run-{tag}"));
         let program = match foreground {
             true => Program::Exits(self.random.below(8) as i64),
             false if self.random.percent(55) => Program::Repeats,
-            false => Program::Counts(self.random.pick(&[5, 20, 60, 1_000_000])),
+            false => Program::Counts(self.random.pick(&[5, 20, 60, ENDLESS])),
         };
+        self.exec_of(index, program)
+    }
+
+    fn exec_of(&mut self, index: usize, program: Program) -> Result<(), Stopped> {
+        let tag = self.word("exec");
+        let key = self.random.percent(40).then(|| format!("run-{tag}"));
         self.sessions[index].execs.push(Exec::new(tag, key, program));
         let at = self.sessions[index].execs.len() - 1;
         self.exec_ask(index, at)
@@ -169,7 +200,7 @@ impl Client {
         if let Program::Exits(code) = exec.program {
             // One that was asked for before a kill may never have begun; and a session that ended since took its programs with it.
             let session = &self.sessions[index];
-            let over = session.end.is_some() || session.short_lived || !session.reasons.is_empty();
+            let over = session.end.is_some() || session.soon.is_some() || !session.reasons.is_empty();
             let never = match body["state"].as_str() {
                 Some("failed") => exec.key.is_some(),
                 Some("unknown" | "killed") => exec.key.is_some() && over,
@@ -389,7 +420,7 @@ impl Client {
     /// More time, which moves the end once.
     fn extend(&mut self, index: usize) -> Result<(), Stopped> {
         let session = &mut self.sessions[index];
-        if session.short_lived {
+        if session.soon.is_some() {
             return Ok(());
         }
         let known = session.expires_at.clone();
