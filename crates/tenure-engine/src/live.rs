@@ -46,7 +46,7 @@ struct Work {
     environment_id: Option<String>,
     environment: Option<Arc<dyn Environment>>,
     in_progress: u32,
-    /// Nobody has asked yet, since the start, which of its programs run: it is worked in, for all that is known.
+    /// Its environment has not told yet, since the start, which of its programs run: it is worked in, for all that is known.
     unasked: bool,
     execs: u32,
     last_activity: Operation,
@@ -73,7 +73,7 @@ impl LiveTable {
     /// [`Live::programs_asked`] its idle clock stands still.
     pub fn begin_pending(&self, session: &Session, now: Timestamp) {
         let live = self.take_up(session, now);
-        live.lock().unasked = true;
+        live.programs_unasked();
         live.pending.send_replace(true);
     }
 
@@ -233,6 +233,11 @@ impl Live {
     /// Takes its environment's handle: whoever has it ends the environment.
     pub fn take_environment(&self) -> Option<Arc<dyn Environment>> {
         self.lock().environment.take()
+    }
+
+    /// Its environment has not told which of its programs run: it is worked in, for all that is known, until [`Live::programs_asked`].
+    pub fn programs_unasked(&self) {
+        self.lock().unasked = true;
     }
 
     /// Its environment has told which of its programs run: its idle clock goes by them from now on.

@@ -273,8 +273,14 @@ impl Engine {
             let state = if paused { EnvironmentState::Frozen } else { EnvironmentState::Ready };
             if self.is_being_remade(session).await? {
                 self.life_begun(session, &*environment, state).await?;
-            } else if record.state != state {
-                self.environment_is(session, record, state).await?;
+            } else {
+                // By a resume that was recorded before the service died.
+                if !paused {
+                    self.start_command_if_owed(session).await?;
+                }
+                if record.state != state {
+                    self.environment_is(session, record, state).await?;
+                }
             }
         }
         self.meters().environments.inc();

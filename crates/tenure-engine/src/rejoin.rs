@@ -3,6 +3,7 @@
 use crate::ending::unseen;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::live::Live;
 use crate::permit::Permit;
 use crate::running::Held;
 use std::collections::HashMap;
@@ -10,9 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tenure_environment::Environment;
 use tenure_environment::protocol::ExecState;
-use tenure_session::{Operation, Session};
+use tenure_session::{Operation, Session, SessionId, State};
 use tenure_store::{ExecLedgerState, ExecRecord};
 
+/// How often an agent that did not tell its programs is asked again.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 /// How long an agent may take to tell its programs.
 const ASKED_FOR: Duration = Duration::from_secs(10);
 
@@ -42,6 +45,36 @@ impl Engine {
             self.exec_find_again(session, environment, exec, state).await?;
         }
         Ok(())
+    }
+
+    /// Asks until the environment answers, or its session has ended.
+    pub(crate) fn execs_find_later(&self, live: Arc<Live>, id: SessionId, environment: Arc<dyn Environment>) {
+        live.programs_unasked();
+        let engine = self.clone();
+        tokio::spawn(async move {
+            while !live.ended.is_cancelled() {
+                tokio::time::sleep(ASK_EVERY).await;
+                if engine.execs_find_now(&live, &id, &environment).await.is_ok_and(|asked| asked) {
+                    break;
+                }
+            }
+        });
+    }
+
+    /// Whether they were asked: those that stand still are not.
+    async fn execs_find_now(
+        &self,
+        live: &Live,
+        id: &SessionId,
+        environment: &Arc<dyn Environment>,
+    ) -> Result<bool, EngineError> {
+        let _turn = live.turn.lock().await;
+        let Some(session) = self.store().session_get(id).await?.filter(|now| now.state != State::Paused) else {
+            return Ok(false);
+        };
+        self.execs_find(&session, environment).await?;
+        live.programs_asked();
+        Ok(true)
     }
 
     async fn exec_find_again(

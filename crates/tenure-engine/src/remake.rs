@@ -221,7 +221,8 @@ impl Engine {
         }
     }
 
-    async fn start_command_if_owed(&self, session: &Session) -> Result<(), EngineError> {
+    /// Runs it then.
+    pub(crate) async fn start_command_if_owed(&self, session: &Session) -> Result<(), EngineError> {
         if let Some(template) = self.start_command_owed(session).await? {
             self.start_command(session, &template).await;
         }

@@ -415,7 +415,8 @@ impl Engine {
             Some(environment) if done && !pauses => {
                 // Those that were frozen when the service started could not be asked before.
                 if let Err(error) = self.execs_find(session, &environment).await {
-                    tracing::error!(session = %session.id, %error, chain = error.chain(), "programs were not found again");
+                    tracing::error!(session = %session.id, %error, chain = error.chain(), "programs were not found again; asking again");
+                    self.execs_find_later(permit.live().clone(), session.id.clone(), environment);
                 }
                 if let (Some(template), Ok(Changed::Done(session))) = (&owed, &moved) {
                     self.start_command(session, template).await;

@@ -133,6 +133,27 @@ async fn a_silent_environment_is_not_idle() {
     assert_eq!(world.stored(&id).await.end, None);
 }
 
+/// GV-3, EN-4: also where programs that were frozen when the service started do not tell at once that they run again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_resumed_and_does_not_tell_its_programs_is_not_idle() {
+    let mut world = World::new().await;
+    let id = world.session(idle()).await.id;
+    let exec = world.start(&id, &["stay"]).await.unwrap();
+    world.engine.session_pause(&alice(), id.as_str()).await.unwrap();
+    world.restart().await;
+    world.driver.dumb(true);
+    world.engine.session_resume(&alice(), id.as_str()).await.unwrap();
+    world.clock.pass(10 * IDLE_MS);
+    world.engine.sweep().await.unwrap();
+    assert_eq!(world.stored(&id).await.end, None);
+    world.driver.dumb(false);
+    let kill = Ok(KillRequest { signal: 9.into() });
+    until(async || world.engine.exec_kill(&alice(), id.as_str(), exec.id.as_str(), kill.clone()).await.is_ok()).await;
+    until(async || world.store.exec_unsettled(&id).await.unwrap().is_empty()).await;
+    let ended_at = world.engine.now();
+    until(async || expires_at(&world, &id).await == ended_at.plus_ms(IDLE_MS)).await;
+}
+
 /// GV-3: a terminal, a preview and a program are work for as long as they go on, and what is stored of that lags by a tenth at most.
 #[tokio::test]
 async fn work_in_progress_is_stored_as_activity() {

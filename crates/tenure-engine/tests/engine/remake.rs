@@ -5,7 +5,7 @@ use tenure_engine::*;
 use tenure_environment::fake::Adoption;
 use tenure_environment::{Driver, Environment, EnvironmentError, EnvironmentId};
 use tenure_session::*;
-use tenure_store::{AuditFilter, ExecLedgerState, ExecRecord, PageRequest, Store};
+use tenure_store::{AuditDraft, AuditFilter, Changed, ExecLedgerState, ExecRecord, PageRequest, SessionMove, Store};
 
 async fn put(world: &World, id: &SessionId, text: &str) {
     world.environment(id).await.tree().write("/workspace/kept", text.into()).unwrap();
@@ -125,6 +125,48 @@ async fn a_paused_session_stays_paused_and_resumes_to_where_it_did() {
         world.engine.session_pause(&alice(), id.as_str()).await.unwrap();
     }
     assert_eq!(kept(&world, &id).await, "before");
+    end(&world, &id).await;
+    world.quiet().await;
+}
+
+/// EN-11: where the service is killed once the resume is recorded, and before that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_resume_owes_is_started_by_the_next_start() {
+    let mut world = World::new().await;
+    let id = started(&world).await;
+    world.engine.session_pause(&alice(), id.as_str()).await.unwrap();
+    world.boot("b");
+    world.restart().await;
+    let frozen = world.stored(&id).await;
+    let entry = AuditDraft {
+        session_id: Some(id.clone()),
+        at: world.engine.now(),
+        old_state: Some(State::Paused),
+        new_state: Some(State::Ready),
+        trigger: Trigger::UserAction,
+        actor: "user:alice".to_owned(),
+        action: "session_resume".to_owned(),
+        reason: None,
+        metadata: serde_json::json!({}),
+    };
+    let environment = frozen.environment.map(|record| SessionEnvironment { state: EnvironmentState::Ready, ..record });
+    let resumed = SessionMove {
+        id: id.clone(),
+        from: State::Paused,
+        to: State::Ready,
+        at: entry.at,
+        resumes_to: None,
+        environment,
+        enforced: None,
+        activity: Some("session_resume".to_owned()),
+        entry,
+    };
+    assert!(matches!(world.store.session_move(resumed).await.unwrap(), Changed::Done(_)));
+    for _ in 0..2 {
+        world.restart().await;
+        let lives: Vec<u64> = execs(&world, &id).await.iter().map(|exec| exec.generation).collect();
+        assert_eq!(lives, [1, 2], "once");
+    }
     end(&world, &id).await;
     world.quiet().await;
 }

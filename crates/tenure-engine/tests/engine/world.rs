@@ -79,6 +79,8 @@ pub struct TestDriver {
     pub cut: Mutex<Option<Cut>>,
     /// Nothing can be taken down.
     stuck: Arc<AtomicBool>,
+    /// No agent answers.
+    dumb: Arc<AtomicBool>,
     /// Which service it works for, counted from the first.
     service: Arc<AtomicU64>,
 }
@@ -98,6 +100,7 @@ struct Heard {
     by: u64,
     service: Arc<AtomicU64>,
     stuck: Arc<AtomicBool>,
+    dumb: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -114,6 +117,9 @@ impl Environment for Heard {
     async fn connect(&self) -> Result<Client, EnvironmentError> {
         if self.service.load(Ordering::SeqCst) != self.by {
             std::future::pending::<()>().await;
+        }
+        if self.dumb.load(Ordering::SeqCst) {
+            return Err(EnvironmentError::Unavailable("it does not answer".to_owned()));
         }
         self.environment.connect().await
     }
@@ -158,9 +164,15 @@ impl TestDriver {
         self.stuck.store(stuck, Ordering::SeqCst);
     }
 
+    /// No agent answers from now on, or each of them again.
+    pub fn dumb(&self, dumb: bool) {
+        self.dumb.store(dumb, Ordering::SeqCst);
+    }
+
     fn heard(&self, environment: Arc<dyn Environment>) -> Arc<dyn Environment> {
         let by = self.service.load(Ordering::SeqCst);
-        Arc::new(Heard { environment, by, service: self.service.clone(), stuck: self.stuck.clone() })
+        let (service, stuck, dumb) = (self.service.clone(), self.stuck.clone(), self.dumb.clone());
+        Arc::new(Heard { environment, by, service, stuck, dumb })
     }
 
     /// How many creations were begun.
@@ -300,6 +312,7 @@ impl World {
             creations: AtomicU64::new(0),
             cut: Mutex::default(),
             stuck: Arc::default(),
+            dumb: Arc::default(),
             service: Arc::default(),
         };
         let store = Arc::new(SqliteStore::in_memory().unwrap());
