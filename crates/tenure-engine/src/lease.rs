@@ -235,9 +235,9 @@ impl Engine {
             match engine.store().lease_take(taking).await? {
                 Changed::Done(session) => {
                     live.seen.forget();
-                    live.fence.raise(session.lease_token_last).await;
+                    let all_out = live.fence.raise(session.lease_token_last).await;
                     live.publish();
-                    Ok(Some(session))
+                    if all_out { Ok(Some(session)) } else { Err(still_inside(session.lease_token_last)) }
                 }
                 Changed::Refused(_) => Ok(None),
                 Changed::Missing => Err(EngineError::Internal("a session vanished".to_owned())),
@@ -295,6 +295,12 @@ fn no_lease() -> EngineError {
 
 fn held(until: Timestamp) -> EngineError {
     EngineError::Conflict { code: Code::LeaseHeld, what: format!("the session's lease is held until {until}") }
+}
+
+/// Nobody holds this token: it was stored and not told, since two would act at a time.
+fn still_inside(token: LeaseToken) -> EngineError {
+    let what = "something of the last holder of the session's lease could not be broken off yet: nobody holds it now; take it over again";
+    EngineError::Unavailable { what, chain: format!("token {} was given and is not told", token.0) }
 }
 
 /// The session changed every time between the look at it and the update.
