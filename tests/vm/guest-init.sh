@@ -49,6 +49,10 @@ mount_data() {
     mount -t btrfs -o user_subvol_rm_allowed /dev/vdd /data-btrfs || return 1
     install -d -m 755 /data/root /data-btrfs/root
     install -d -m 755 -o 1000 -g 1000 /data/user /data-btrfs/user
+    if [ -e /vm/tests-dir ]; then
+        install -d -m 1777 /data/tests
+        mount --bind /data/tests "$(cat /vm/tests-dir)" || return 1
+    fi
 }
 
 finish() {

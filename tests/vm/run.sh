@@ -116,6 +116,10 @@ payload() { # directory to fill, tar archive to write
         cp "$TENURE" "$to/vm/tenure"
     elif [ "$TESTS" != no ]; then
         build >"$RUN/built"
+        # Where tests make their directories: they know it by this path, too.
+        local tests_dir="${CARGO_TARGET_DIR:-$ROOT/target}/tmp"
+        mkdir -p "$to$tests_dir"
+        echo "$tests_dir" >"$to/vm/tests-dir"
         while IFS=$'\t' read -r kind name executable directory; do
             mkdir -p "$to$(dirname "$executable")" "$to$directory"
             cp -r "$directory/." "$to$directory/"

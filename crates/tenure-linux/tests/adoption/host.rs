@@ -1,6 +1,7 @@
 //! What the host's kernel says: which agents and keepers run, and whether they are dead.
 
 use crate::ground::leftover;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +14,11 @@ pub fn signal(pid: i32, signal: Signal) {
 }
 
 pub fn kill(pid: i32) {
-    signal(pid, Signal::KILL);
+    match kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL) {
+        // It went with another that was killed before it.
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => panic!("{pid} was not killed: {error}"),
+    }
     until("it is dead", || is_dead(pid));
 }
 
