@@ -22,6 +22,7 @@ use tenure_environment::{Adopt, Adopted, Environment, EnvironmentId, Generation}
 use tenure_session::{
     EnvironmentState, FailureType, Session, SessionEnvironment, State, TerminationReason, Trigger, Verdict, verdict,
 };
+use tokio::time::Instant;
 
 /// Sessions that are read together.
 const PAGE: u32 = 500;
@@ -294,25 +295,29 @@ impl Engine {
     /// proof; one whose host cannot make it again has failed by that.
     async fn adopt_in_time(&self, session: &Session, mut silent: Option<Arc<dyn Environment>>) {
         let limit = Duration::from_millis(self.settings().recover_timeout_ms);
+        let mut until = Instant::now() + limit;
         let mut unmade = None;
-        let settled = tokio::time::timeout(limit, async {
-            loop {
-                tokio::time::sleep(ASK_EVERY).await;
-                match self.adopt_again(session).await {
-                    Ok(Again::Settled) => break,
-                    Ok(Again::Silent(environment)) => (silent, unmade) = (Some(environment), None),
-                    Ok(Again::Unmade(why)) => (silent, unmade) = (None, Some(why)),
-                    Ok(Again::Unknown) => {}
-                    Err(error) => {
-                        tracing::error!(session = %session.id, %error, chain = error.chain(), "an environment was not settled; asking again");
-                    }
+        loop {
+            tokio::time::sleep(ASK_EVERY).await;
+            match tokio::time::timeout_at(until, self.adopt_again(session)).await {
+                Ok(Ok(Again::Settled)) => break,
+                Ok(Ok(Again::Silent(environment))) => (silent, unmade) = (Some(environment), None),
+                Ok(Ok(Again::Unmade(why))) => (silent, unmade) = (None, Some(why)),
+                Ok(Ok(Again::Unknown)) | Err(_) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(session = %session.id, %error, chain = error.chain(), "an environment was not settled; asking again");
                 }
             }
-        });
-        if settled.await.is_err()
-            && let Err(error) = self.give_up(session, silent, unmade).await
-        {
-            tracing::error!(session = %session.id, %error, chain = error.chain(), "a silent environment was not settled");
+            // Where nothing can be recorded that is what failed, as far as is known: no environment is blamed for it.
+            if self.probe().await.is_err() {
+                until = Instant::now() + limit;
+            }
+            if Instant::now() >= until {
+                if let Err(error) = self.give_up(session, silent, unmade).await {
+                    tracing::error!(session = %session.id, %error, chain = error.chain(), "a silent environment was not settled");
+                }
+                break;
+            }
         }
         if let Some(live) = self.live().get(&session.id) {
             live.publish();

@@ -11,6 +11,7 @@ mod creation;
 mod ending;
 mod events;
 mod execs;
+mod full;
 mod host;
 mod idempotency;
 mod lease;

@@ -1,6 +1,8 @@
 //! A start: what became of sessions while nobody looked (EN-10, TM-8, LC-5).
 
 use crate::world::{World, alice, code, gone, until};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tenure_engine::*;
 use tenure_environment::fake::Adoption;
 use tenure_environment::{Driver, Environment, EnvironmentEnd, EnvironmentId, EnvironmentSpec};
@@ -66,6 +68,27 @@ async fn what_is_proven_dead_is_lost_and_what_is_silent_is_waited_for() {
     until(async || world.stored(&ids[2]).await.end.is_some()).await;
     assert_eq!(world.stored(&ids[2]).await.end.unwrap().reason, TerminationReason::EnvironmentLost);
     until(async || world.driver.fake.known().await.unwrap() == [late.clone()]).await;
+}
+
+/// EN-10, TM-5, QA-1: what cannot be recorded is no proof of anything, however long that lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_environment_is_given_up_while_nothing_can_be_recorded() {
+    let mut world = World::with(|settings| settings.recover_timeout_ms = 1000).await;
+    let id = world.session(LimitRequest::default()).await.id;
+    let exec = world.start(&id, &["stay"]).await.unwrap();
+    until(async || world.store.exec_get(&id, &exec.id).await.unwrap().unwrap().started_at.is_some()).await;
+    world.begin_again().await;
+    // Its end is to be written down when it is taken over.
+    let mut client = world.environment(&id).await.connect().await.unwrap();
+    client.signal(exec.id.as_str(), 9).await.unwrap();
+    world.disk_is_full.store(true, Ordering::SeqCst);
+    assert_eq!(world.engine.recover().await.unwrap().alive, 0);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(code(world.exec(&id, &["say"]).await), Code::Recovering);
+    world.disk_is_full.store(false, Ordering::SeqCst);
+    until(async || world.exec(&id, &["say"]).await.is_ok()).await;
+    let outcome = world.store.exec_get(&id, &exec.id).await.unwrap().unwrap().outcome.unwrap();
+    assert_eq!(outcome.signal, Some(9));
 }
 
 /// EN-10, TM-2: a session that ends while its environment is silent stays ended, and nothing of it stays.

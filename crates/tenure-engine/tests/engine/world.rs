@@ -1,5 +1,6 @@
 //! What every test begins with: an engine, its parts, and somebody who asks.
 
+use crate::full::Full;
 use async_trait::async_trait;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -298,6 +299,8 @@ pub struct World {
     pub gauge: Gauge,
     pub engine: Engine,
     pub store: Arc<SqliteStore>,
+    /// Whether the engine's disk is full. What a test asks the store itself is answered as always.
+    pub disk_is_full: Arc<AtomicBool>,
     pub driver: Arc<TestDriver>,
     pub bases: Arc<TestBases>,
     pub clock: Clock,
@@ -333,8 +336,9 @@ impl World {
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         let (driver, bases, clock) = (Arc::new(driver), Arc::new(TestBases::default()), Clock::new());
         let gauge = Gauge::default();
-        let engine = begin(&store, &driver, &bases, &clock, &gauge, &settings).await;
-        World { gauge, engine, store, driver, bases, clock, settings, _dir: dir }
+        let disk_is_full = Arc::default();
+        let engine = begin(&store, &disk_is_full, &driver, &bases, &clock, &gauge, &settings).await;
+        World { gauge, engine, store, disk_is_full, driver, bases, clock, settings, _dir: dir }
     }
 
     /// The service stops and another begins on the same store and host.
@@ -353,7 +357,9 @@ impl World {
     /// The service stops and another begins, and nothing is looked after yet.
     pub async fn begin_again(&mut self) {
         self.driver.service.fetch_add(1, Ordering::SeqCst);
-        self.engine = begin(&self.store, &self.driver, &self.bases, &self.clock, &self.gauge, &self.settings).await;
+        self.engine =
+            begin(&self.store, &self.disk_is_full, &self.driver, &self.bases, &self.clock, &self.gauge, &self.settings)
+                .await;
     }
 
     /// A session of alice's with these limits.
@@ -408,6 +414,7 @@ impl World {
 
 async fn begin(
     store: &Arc<SqliteStore>,
+    disk_is_full: &Arc<AtomicBool>,
     driver: &Arc<TestDriver>,
     bases: &Arc<TestBases>,
     clock: &Clock,
@@ -415,7 +422,7 @@ async fn begin(
     settings: &Settings,
 ) -> Engine {
     let parts = Parts {
-        store: store.clone(),
+        store: Arc::new(Full { inner: store.clone(), is_full: disk_is_full.clone() }),
         driver: driver.clone(),
         bases: bases.clone(),
         clock: Box::new(clock.clone()),
