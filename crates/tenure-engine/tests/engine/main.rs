@@ -8,6 +8,7 @@ mod admin;
 mod attempt;
 mod clock;
 mod creation;
+mod driver;
 mod ending;
 mod events;
 mod execs;

@@ -1,6 +1,7 @@
 //! A start after the host has booted: sessions go on over their files, as the next life of their environments (EN-11).
 
-use crate::world::{Cut, World, alice, code, fresh, gone, root, until};
+use crate::driver::Cut;
+use crate::world::{World, alice, code, fresh, gone, root, until};
 use tenure_engine::*;
 use tenure_environment::fake::Adoption;
 use tenure_environment::{Driver, Environment, EnvironmentError, EnvironmentId};

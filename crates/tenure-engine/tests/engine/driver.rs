@@ -1,0 +1,200 @@
+//! A fake driver that can be held back, cut off and made to hang.
+
+use async_trait::async_trait;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tenure_environment::fake::FakeDriver;
+use tenure_environment::{
+    Adopt, Adopted, Client, Driver, Enforced, Environment, EnvironmentEnd, EnvironmentError, EnvironmentId,
+    EnvironmentSpec, Generation, HostReport, Observation, ResourceLimits,
+};
+use tokio::sync::watch;
+
+/// A fake driver whose creations can be held back.
+pub struct TestDriver {
+    pub fake: FakeDriver,
+    held: watch::Sender<bool>,
+    creations: AtomicU64,
+    /// The next one to make an environment again hears nothing any more.
+    pub cut: Mutex<Option<Cut>>,
+    /// Nothing can be taken down.
+    stuck: Arc<AtomicBool>,
+    /// No agent answers.
+    dumb: Arc<AtomicBool>,
+    /// Whoever freezes an environment hangs.
+    freezing_hangs: Arc<watch::Sender<bool>>,
+    /// Which service it works for, counted from the first.
+    service: Arc<AtomicU64>,
+}
+
+/// Where a service is killed while its driver makes an environment again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing is made yet.
+    Before,
+    /// It is made, and the service has not heard of it.
+    After,
+}
+
+/// An environment that services which are over do not hear of any more: in one process they would go on watching it.
+struct Heard {
+    environment: Arc<dyn Environment>,
+    by: u64,
+    service: Arc<AtomicU64>,
+    stuck: Arc<AtomicBool>,
+    dumb: Arc<AtomicBool>,
+    freezing_hangs: Arc<watch::Sender<bool>>,
+}
+
+#[async_trait]
+impl Environment for Heard {
+    fn id(&self) -> &EnvironmentId {
+        self.environment.id()
+    }
+    fn generation(&self) -> Generation {
+        self.environment.generation()
+    }
+    fn enforced(&self) -> Enforced {
+        self.environment.enforced()
+    }
+    async fn connect(&self) -> Result<Client, EnvironmentError> {
+        if self.service.load(Ordering::SeqCst) != self.by {
+            std::future::pending::<()>().await;
+        }
+        if self.dumb.load(Ordering::SeqCst) {
+            return Err(EnvironmentError::Unavailable("it does not answer".to_owned()));
+        }
+        self.environment.connect().await
+    }
+    async fn observe(&self) -> Result<Observation, EnvironmentError> {
+        self.environment.observe().await
+    }
+    async fn freeze(&self) -> Result<(), EnvironmentError> {
+        let _ = self.freezing_hangs.subscribe().wait_for(|hangs| !hangs).await;
+        self.environment.freeze().await
+    }
+    async fn thaw(&self) -> Result<(), EnvironmentError> {
+        self.environment.thaw().await
+    }
+    async fn set_limits(&self, limits: &ResourceLimits) -> Result<(), EnvironmentError> {
+        self.environment.set_limits(limits).await
+    }
+    async fn set_deadline(&self, deadline_boot_ms: Option<u64>) -> Result<(), EnvironmentError> {
+        self.environment.set_deadline(deadline_boot_ms).await
+    }
+    async fn wait_end(&self) -> EnvironmentEnd {
+        let end = self.environment.wait_end().await;
+        if self.service.load(Ordering::SeqCst) != self.by {
+            std::future::pending::<()>().await;
+        }
+        end
+    }
+    async fn destroy(&self, grace: Duration) -> Result<EnvironmentEnd, EnvironmentError> {
+        if self.stuck.load(Ordering::SeqCst) {
+            return Err(EnvironmentError::Unavailable("it is stuck".to_owned()));
+        }
+        self.environment.destroy(grace).await
+    }
+}
+
+impl TestDriver {
+    /// One that does what it is asked.
+    pub fn new(fake: FakeDriver) -> TestDriver {
+        TestDriver {
+            fake,
+            held: watch::Sender::new(false),
+            creations: AtomicU64::new(0),
+            cut: Mutex::default(),
+            stuck: Arc::default(),
+            dumb: Arc::default(),
+            freezing_hangs: Arc::new(watch::Sender::new(false)),
+            service: Arc::default(),
+        }
+    }
+
+    /// From now on another service asks: those before it hear nothing any more.
+    pub fn next_service(&self) {
+        self.service.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Nothing is made until it is let go.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// Nothing can be taken down from now on, or everything again.
+    pub fn stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Ordering::SeqCst);
+    }
+
+    /// No agent answers from now on, or each of them again.
+    pub fn dumb(&self, dumb: bool) {
+        self.dumb.store(dumb, Ordering::SeqCst);
+    }
+
+    /// Whoever freezes an environment hangs from now on, or goes on.
+    pub fn freezing_hangs(&self, hangs: bool) {
+        self.freezing_hangs.send_replace(hangs);
+    }
+
+    /// How many hang there.
+    pub fn freezing(&self) -> usize {
+        self.freezing_hangs.receiver_count()
+    }
+
+    fn heard(&self, environment: Arc<dyn Environment>) -> Arc<dyn Environment> {
+        let by = self.service.load(Ordering::SeqCst);
+        let (service, stuck, dumb) = (self.service.clone(), self.stuck.clone(), self.dumb.clone());
+        Arc::new(Heard { environment, by, service, stuck, dumb, freezing_hangs: self.freezing_hangs.clone() })
+    }
+
+    /// How many creations were begun.
+    pub fn creations(&self) -> u64 {
+        self.creations.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Driver for TestDriver {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+    async fn host(&self) -> HostReport {
+        self.fake.host().await
+    }
+    async fn create(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
+        self.creations.fetch_add(1, Ordering::SeqCst);
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
+        Ok(self.heard(self.fake.create(spec).await?))
+    }
+    async fn adopt(&self, adopt: Adopt) -> Result<Adopted, EnvironmentError> {
+        Ok(match self.fake.adopt(adopt).await? {
+            Adopted::Alive(environment) => Adopted::Alive(self.heard(environment)),
+            Adopted::Frozen(environment) => Adopted::Frozen(self.heard(environment)),
+            Adopted::Silent(environment) => Adopted::Silent(self.heard(environment)),
+            over @ (Adopted::Ended(_) | Adopted::Survived { .. } | Adopted::Lost { .. }) => over,
+        })
+    }
+    async fn remake(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
+        let cut = self.cut.lock().unwrap().take();
+        if cut == Some(Cut::Before) {
+            std::future::pending::<()>().await;
+        }
+        let _ = self.held.subscribe().wait_for(|held| !held).await;
+        let made = self.heard(self.fake.remake(spec).await?);
+        if cut == Some(Cut::After) {
+            std::future::pending::<()>().await;
+        }
+        Ok(made)
+    }
+    async fn known(&self) -> Result<Vec<EnvironmentId>, EnvironmentError> {
+        self.fake.known().await
+    }
+    async fn discard(&self, id: &EnvironmentId) -> Result<(), EnvironmentError> {
+        if self.stuck.load(Ordering::SeqCst) {
+            return Err(EnvironmentError::Unavailable("it is stuck".to_owned()));
+        }
+        self.fake.discard(id).await
+    }
+}
