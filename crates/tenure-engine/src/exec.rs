@@ -16,14 +16,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tenure_session::{
     End, ExecId, ExecOverLimit, InvalidField, Operation, Session, TerminationReason, Trigger, admit_exec,
 };
 use tenure_store::{EndGuard, ExecLedgerState, ExecRecord, Page, PageRequest, SessionEnd};
 use tokio::io::AsyncSeekExt;
+use tokio::time::Instant;
 
 /// Longest time that a program may ask for: 30 days, longer than any session lives by default.
 const TIMEOUT_MS_MAX: u64 = 30 * 24 * 3_600_000;
+
+/// How long the environment of a session that has ended may take to go, before its programs are answered as they stand.
+const WRITTEN_DOWN_WITHIN: Duration = Duration::from_secs(15);
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A program to run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,9 +214,23 @@ impl Engine {
         let record = match self.running().get(&record.id) {
             Some(running) => running.ended().await,
             // It may have ended since its row was read.
-            None => self.store().exec_get(&record.session_id, &record.id).await?.unwrap_or(record),
+            None => self.exec_written_down(record).await?,
         };
         self.exec_result(record).await
+    }
+
+    /// An exec that nobody follows, as it is written down; where its session has ended its own end follows soon.
+    async fn exec_written_down(&self, mut record: ExecRecord) -> Result<ExecRecord, EngineError> {
+        let until = Instant::now() + WRITTEN_DOWN_WITHIN;
+        loop {
+            record = self.store().exec_get(&record.session_id, &record.id).await?.unwrap_or(record);
+            let session = self.store().session_get(&record.session_id).await?;
+            let is_over = session.is_some_and(|session| session.end.is_some());
+            if record.outcome.is_some() || !is_over || Instant::now() > until {
+                return Ok(record);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     async fn exec_result(&self, record: ExecRecord) -> Result<ExecResult, EngineError> {

@@ -22,8 +22,8 @@ pub struct TestDriver {
     stuck: Arc<AtomicBool>,
     /// No agent answers.
     dumb: Arc<AtomicBool>,
-    /// Whoever freezes an environment hangs.
-    freezing_hangs: Arc<watch::Sender<bool>>,
+    /// Whoever freezes or discards an environment hangs.
+    hangs: Arc<watch::Sender<bool>>,
     /// Which service it works for, counted from the first.
     service: Arc<AtomicU64>,
 }
@@ -44,7 +44,7 @@ struct Heard {
     service: Arc<AtomicU64>,
     stuck: Arc<AtomicBool>,
     dumb: Arc<AtomicBool>,
-    freezing_hangs: Arc<watch::Sender<bool>>,
+    hangs: Arc<watch::Sender<bool>>,
 }
 
 #[async_trait]
@@ -71,7 +71,7 @@ impl Environment for Heard {
         self.environment.observe().await
     }
     async fn freeze(&self) -> Result<(), EnvironmentError> {
-        let _ = self.freezing_hangs.subscribe().wait_for(|hangs| !hangs).await;
+        let _ = self.hangs.subscribe().wait_for(|hangs| !hangs).await;
         self.environment.freeze().await
     }
     async fn thaw(&self) -> Result<(), EnvironmentError> {
@@ -108,7 +108,7 @@ impl TestDriver {
             cut: Mutex::default(),
             stuck: Arc::default(),
             dumb: Arc::default(),
-            freezing_hangs: Arc::new(watch::Sender::new(false)),
+            hangs: Arc::new(watch::Sender::new(false)),
             service: Arc::default(),
         }
     }
@@ -133,20 +133,20 @@ impl TestDriver {
         self.dumb.store(dumb, Ordering::SeqCst);
     }
 
-    /// Whoever freezes an environment hangs from now on, or goes on.
-    pub fn freezing_hangs(&self, hangs: bool) {
-        self.freezing_hangs.send_replace(hangs);
+    /// Whoever freezes or discards an environment hangs from now on, or goes on.
+    pub fn hangs(&self, hangs: bool) {
+        self.hangs.send_replace(hangs);
     }
 
     /// How many hang there.
-    pub fn freezing(&self) -> usize {
-        self.freezing_hangs.receiver_count()
+    pub fn hanging(&self) -> usize {
+        self.hangs.receiver_count()
     }
 
     fn heard(&self, environment: Arc<dyn Environment>) -> Arc<dyn Environment> {
         let by = self.service.load(Ordering::SeqCst);
         let (service, stuck, dumb) = (self.service.clone(), self.stuck.clone(), self.dumb.clone());
-        Arc::new(Heard { environment, by, service, stuck, dumb, freezing_hangs: self.freezing_hangs.clone() })
+        Arc::new(Heard { environment, by, service, stuck, dumb, hangs: self.hangs.clone() })
     }
 
     /// How many creations were begun.
@@ -192,6 +192,7 @@ impl Driver for TestDriver {
         self.fake.known().await
     }
     async fn discard(&self, id: &EnvironmentId) -> Result<(), EnvironmentError> {
+        let _ = self.hangs.subscribe().wait_for(|hangs| !hangs).await;
         if self.stuck.load(Ordering::SeqCst) {
             return Err(EnvironmentError::Unavailable("it is stuck".to_owned()));
         }

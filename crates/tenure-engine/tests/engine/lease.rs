@@ -169,16 +169,16 @@ async fn a_takeover_breaks_an_upload_off_before_it_is_answered() {
 async fn behind_what_hangs_nobody_takes_over() {
     let world = Arc::new(World::new().await);
     let id = held(&world).await.id;
-    world.driver.freezing_hangs(true);
+    world.driver.hangs(true);
     let (pauser, of) = (world.clone(), id.clone());
     let pause = tokio::spawn(async move { pauser.engine.session_pause(&with(alice(), 1), of.as_str()).await });
-    until(async || world.driver.freezing() == 1).await;
+    until(async || world.driver.hanging() == 1).await;
     let refused = world.engine.lease_take(&alice(), id.as_str(), over()).await;
     assert_eq!(code(refused), Code::Unavailable);
     assert!(!pause.is_finished());
     let late = world.engine.file_write(&with(alice(), 1), id.as_str(), "a", content(b"late")).await;
     assert_eq!(code(late), Code::StaleLease);
-    world.driver.freezing_hangs(false);
+    world.driver.hangs(false);
     let taken = world.engine.lease_take(&alice(), id.as_str(), over()).await.unwrap();
     assert_eq!(taken.session.lease.unwrap().token, LeaseToken(3));
     let _ = soon(pause).await.unwrap();

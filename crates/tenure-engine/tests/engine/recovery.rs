@@ -1,6 +1,6 @@
 //! A start: what became of sessions while nobody looked (EN-10, TM-8, LC-5).
 
-use crate::world::{World, alice, code, gone, until};
+use crate::world::{World, alice, code, fresh, gone, keyed, run, until};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tenure_engine::*;
@@ -89,6 +89,29 @@ async fn no_environment_is_given_up_while_nothing_can_be_recorded() {
     until(async || world.exec(&id, &["say"]).await.is_ok()).await;
     let outcome = world.store.exec_get(&id, &exec.id).await.unwrap().unwrap().outcome.unwrap();
     assert_eq!(outcome.signal, Some(9));
+}
+
+/// EN-3, EN-4: a program that was asked for before, of a session that has ended since, is not answered before its end is written down.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_run_is_answered_with_its_end_once_its_session_is_over() {
+    let mut world = World::new().await;
+    let id = world.session(LimitRequest { max_lifetime_ms: Some(60_000), ..LimitRequest::default() }).await.id;
+    let call = || keyed(alice(), "once", "a program");
+    let (engine, of) = (world.engine.clone(), id.clone());
+    let first = tokio::spawn(async move { engine.exec_run(&call(), of.as_str(), Ok(run(&["stay"]))).await });
+    until(async || world.store.exec_unsettled(&id).await.unwrap().len() == 1).await;
+    first.abort();
+    world.clock.pass(60_000);
+    world.driver.hangs(true);
+    world.restart().await;
+    let (engine, of) = (world.engine.clone(), id.clone());
+    let again = tokio::spawn(async move { engine.exec_run(&call(), of.as_str(), Ok(run(&["stay"]))).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!again.is_finished());
+    world.driver.hangs(false);
+    let result = fresh(crate::world::soon(again).await.unwrap().unwrap()).unwrap();
+    assert!(result.record.outcome.is_some(), "{result:?}");
+    world.quiet().await;
 }
 
 /// EN-10, TM-2: a session that ends while its environment is silent stays ended, and nothing of it stays.
