@@ -210,7 +210,7 @@ impl Client {
 
     fn exec_check(&mut self, index: usize, at: usize, row: &Value, lives: bool) {
         let agents = self.sessions[index].reasons.contains("killed");
-        let ended = self.sessions[index].end.is_some();
+        let ended = self.sessions[index].may_be_over();
         let exec = &mut self.sessions[index].execs[at];
         let told = row["exec_id"].as_str().map(str::to_owned);
         let same = exec.id.is_none() || exec.id == told;

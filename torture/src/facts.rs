@@ -232,6 +232,11 @@ impl Session {
         by_itself || self.reasons.contains(reason)
     }
 
+    /// Whether it has ended, or may have ended since it was looked at: at the end of a short life its programs go a moment before it does.
+    pub fn may_be_over(&self) -> bool {
+        self.end.is_some() || self.soon == Some(Soon::Lifetime)
+    }
+
     /// Whether a program was acknowledged that runs until somebody ends it.
     fn is_at_work(&self) -> bool {
         let endless = |exec: &Exec| exec.program == Program::Counts(ENDLESS) && exec.asked == Certainty::Yes;

@@ -159,7 +159,7 @@ impl Client {
     pub(crate) fn terminals_check(&mut self, index: usize, rows: &[Value], lives: bool) {
         let session = &self.sessions[index];
         let (id, known, perhaps) = (session.id.clone(), session.terminal.clone(), session.terminals_perhaps);
-        let excused = session.reasons.contains("killed") || !lives;
+        let excused = session.reasons.contains("killed") || session.may_be_over() || !lives;
         let row = known.as_ref().map(|typed| rows.iter().find(|row| row["exec_id"] == typed.exec_id.as_str()));
         if let Some(row) = row {
             let alive = row.is_some_and(|row| row["state"] == "started" || excused);
