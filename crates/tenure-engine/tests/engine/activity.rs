@@ -18,6 +18,19 @@ async fn expires_at(world: &World, id: &SessionId) -> Timestamp {
     world.engine.session_get(&alice(), id.as_str()).await.unwrap().expires_at.unwrap()
 }
 
+async fn kill(world: &World, id: &SessionId, exec: &ExecRecord) -> Result<(), EngineError> {
+    let signal = Ok(KillRequest { signal: 9.into() });
+    world.engine.exec_kill(&alice(), id.as_str(), exec.id.as_str(), signal).await.map(drop)
+}
+
+/// The idle clock begins now, with the end of the last program.
+async fn idle_from_now(world: &World, id: &SessionId) -> Timestamp {
+    until(async || world.store.exec_unsettled(id).await.unwrap().is_empty()).await;
+    let now = world.engine.now();
+    until(async || expires_at(world, id).await == now.plus_ms(IDLE_MS)).await;
+    now
+}
+
 /// GV-3
 #[tokio::test]
 async fn what_is_active_by_the_table_moves_the_idle_clock_and_nothing_else_does() {
@@ -67,17 +80,11 @@ async fn a_running_program_keeps_its_session_alive_and_its_end_begins_the_idle_c
     let first = world.start(&id, &["stay"]).await.unwrap();
     let second = world.start(&id, &["stay"]).await.unwrap();
     world.clock.pass(10 * IDLE_MS);
-    let kill = async |exec: &ExecRecord| {
-        let signal = Ok(KillRequest { signal: 9.into() });
-        world.engine.exec_kill(&alice(), id.as_str(), exec.id.as_str(), signal).await.unwrap();
-    };
-    kill(&first).await;
+    kill(&world, &id, &first).await.unwrap();
     until(async || world.store.exec_unsettled(&id).await.unwrap().len() == 1).await;
     world.clock.pass(10 * IDLE_MS);
-    kill(&second).await;
-    until(async || world.store.exec_unsettled(&id).await.unwrap().is_empty()).await;
-    let ended_at = world.engine.now();
-    until(async || expires_at(&world, &id).await == ended_at.plus_ms(IDLE_MS)).await;
+    kill(&world, &id, &second).await.unwrap();
+    let ended_at = idle_from_now(&world, &id).await;
     world.clock.pass(IDLE_MS - 1);
     assert!(world.engine.session_status(&alice(), id.as_str()).await.unwrap().status.environment_ready);
     world.clock.pass(1);
@@ -94,11 +101,8 @@ async fn a_program_that_outlives_the_service_keeps_its_session_alive() {
     world.clock.pass(10 * IDLE_MS);
     world.restart().await;
     world.clock.pass(10 * IDLE_MS);
-    let kill = Ok(KillRequest { signal: 9.into() });
-    world.engine.exec_kill(&alice(), id.as_str(), exec.id.as_str(), kill).await.unwrap();
-    until(async || world.store.exec_unsettled(&id).await.unwrap().is_empty()).await;
-    let ended_at = world.engine.now();
-    until(async || expires_at(&world, &id).await == ended_at.plus_ms(IDLE_MS)).await;
+    kill(&world, &id, &exec).await.unwrap();
+    idle_from_now(&world, &id).await;
 }
 
 /// GV-3, EN-10: its end begins the idle clock, though nobody saw it.
@@ -147,11 +151,8 @@ async fn what_is_resumed_and_does_not_tell_its_programs_is_not_idle() {
     world.engine.sweep().await.unwrap();
     assert_eq!(world.stored(&id).await.end, None);
     world.driver.dumb(false);
-    let kill = Ok(KillRequest { signal: 9.into() });
-    until(async || world.engine.exec_kill(&alice(), id.as_str(), exec.id.as_str(), kill.clone()).await.is_ok()).await;
-    until(async || world.store.exec_unsettled(&id).await.unwrap().is_empty()).await;
-    let ended_at = world.engine.now();
-    until(async || expires_at(&world, &id).await == ended_at.plus_ms(IDLE_MS)).await;
+    until(async || kill(&world, &id, &exec).await.is_ok()).await;
+    idle_from_now(&world, &id).await;
 }
 
 /// GV-3: a terminal, a preview and a program are work for as long as they go on, and what is stored of that lags by a tenth at most.
