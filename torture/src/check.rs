@@ -1,7 +1,7 @@
 //! After a start: is everything there that was acknowledged, and nothing that never was?
 
 use crate::client::{Client, Stopped};
-use crate::facts::{Certainty, Creating, End, Outcome, Program};
+use crate::facts::{Certainty, Creating, End, Exec, Outcome, Program, Soon};
 use crate::http::Request;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const SETTLED_WITHIN: Duration = Duration::from_secs(15);
 /// How long a program that runs may be written down as one that is about to.
 const STARTED_WITHIN: Duration = Duration::from_secs(3);
+/// How soon a session ends whose agent has ended its programs for its lifetime.
+const SHORT_LIFE_ENDS_WITHIN: Duration = Duration::from_secs(1);
 /// How often an ended session is looked at in full; at the very end each is once more.
 const LOOKS: u32 = 2;
 
@@ -84,12 +86,32 @@ impl Client {
             let lives = self.sessions[index].lives() && !self.sessions[index].may_be("paused");
             self.execs_repeat(index)?;
             self.execs_check(index, lives)?;
+            self.short_life_check(index)?;
             if lives && self.sessions[index].lives() {
                 self.inside_check(index)?;
             }
             self.token_check(index)?;
             self.audit_check(index)?;
         }
+        Ok(())
+    }
+
+    /// Where programs were killed that outlived the last look at their session, its short life was about to end: it has to, then.
+    fn short_life_check(&mut self, index: usize) -> Result<(), Stopped> {
+        let session = &self.sessions[index];
+        let killed = |exec: &Exec| exec.outcome.as_ref().is_some_and(|outcome| outcome.state == "killed");
+        let excused = session.end.is_some() || session.reasons.contains("killed");
+        if session.soon != Some(Soon::Lifetime) || excused || !session.execs.iter().any(killed) {
+            return Ok(());
+        }
+        let id = session.id.clone();
+        let until = Instant::now() + SHORT_LIFE_ENDS_WITHIN;
+        while self.sessions[index].end.is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(20));
+            self.session_settled(index)?;
+        }
+        let has_ended = self.sessions[index].end.is_some();
+        self.check(has_ended, || format!("{id} lives on, and programs in it were killed"));
         Ok(())
     }
 
