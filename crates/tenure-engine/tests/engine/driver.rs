@@ -37,11 +37,26 @@ pub enum Cut {
     After,
 }
 
-/// An environment that services which are over do not hear of any more: in one process they would go on watching it.
+/// One service of those that run one after another. In one process nothing ends it: it hears nothing any more once it is over.
+#[derive(Clone)]
+pub struct Service {
+    number: u64,
+    now: Arc<AtomicU64>,
+}
+
+impl Service {
+    /// Does not return once it is over.
+    pub async fn hears(&self) {
+        if self.now.load(Ordering::SeqCst) != self.number {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// An environment that services which are over do not hear of any more.
 struct Heard {
     environment: Arc<dyn Environment>,
-    by: u64,
-    service: Arc<AtomicU64>,
+    by: Service,
     stuck: Arc<AtomicBool>,
     dumb: Arc<AtomicBool>,
     hangs: Arc<watch::Sender<bool>>,
@@ -59,9 +74,7 @@ impl Environment for Heard {
         self.environment.enforced()
     }
     async fn connect(&self) -> Result<Client, EnvironmentError> {
-        if self.service.load(Ordering::SeqCst) != self.by {
-            std::future::pending::<()>().await;
-        }
+        self.by.hears().await;
         if self.dumb.load(Ordering::SeqCst) {
             return Err(EnvironmentError::Unavailable("it does not answer".to_owned()));
         }
@@ -85,9 +98,7 @@ impl Environment for Heard {
     }
     async fn wait_end(&self) -> EnvironmentEnd {
         let end = self.environment.wait_end().await;
-        if self.service.load(Ordering::SeqCst) != self.by {
-            std::future::pending::<()>().await;
-        }
+        self.by.hears().await;
         end
     }
     async fn destroy(&self, grace: Duration) -> Result<EnvironmentEnd, EnvironmentError> {
@@ -118,6 +129,11 @@ impl TestDriver {
         self.service.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// The one that asks now.
+    pub fn service(&self) -> Service {
+        Service { number: self.service.load(Ordering::SeqCst), now: self.service.clone() }
+    }
+
     /// Nothing is made until it is let go.
     pub fn hold(&self, held: bool) {
         self.held.send_replace(held);
@@ -144,9 +160,8 @@ impl TestDriver {
     }
 
     fn heard(&self, environment: Arc<dyn Environment>) -> Arc<dyn Environment> {
-        let by = self.service.load(Ordering::SeqCst);
-        let (service, stuck, dumb) = (self.service.clone(), self.stuck.clone(), self.dumb.clone());
-        Arc::new(Heard { environment, by, service, stuck, dumb, hangs: self.hangs.clone() })
+        let (stuck, dumb) = (self.stuck.clone(), self.dumb.clone());
+        Arc::new(Heard { environment, by: self.service(), stuck, dumb, hangs: self.hangs.clone() })
     }
 
     /// How many creations were begun.

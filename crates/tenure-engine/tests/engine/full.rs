@@ -1,5 +1,6 @@
-//! A store on a disk that is full from time to time: what is written then fails, and what is read does not.
+//! The store as one service sees it, on a disk that is full from time to time: what is written then fails, and what is read does not.
 
+use crate::driver::Service;
 use async_trait::async_trait;
 use serde_json::Value;
 use std::fs::File;
@@ -9,9 +10,10 @@ use tenure_session::*;
 use tenure_sqlite::SqliteStore;
 use tenure_store::*;
 
-/// A real store behind a disk that may be full.
+/// A real store behind a disk that may be full, for a service that may be over.
 pub struct Full {
     pub inner: Arc<SqliteStore>,
+    pub by: Service,
     pub is_full: Arc<AtomicBool>,
 }
 
@@ -28,6 +30,7 @@ macro_rules! full {
         impl Store for Full {
             $(
                 async fn $method(&self, $($name: $type),*) -> Result<$answer, StoreError> {
+                    self.by.hears().await;
                     match self.refuses(stringify!($method)) {
                         true => Err(StoreError::Full("there is no room".to_owned())),
                         false => self.inner.$method($($name),*).await,

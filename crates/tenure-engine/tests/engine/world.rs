@@ -241,7 +241,7 @@ async fn begin(
     settings: &Settings,
 ) -> Engine {
     let parts = Parts {
-        store: Arc::new(Full { inner: store.clone(), is_full: disk_is_full.clone() }),
+        store: Arc::new(Full { inner: store.clone(), by: driver.service(), is_full: disk_is_full.clone() }),
         driver: driver.clone(),
         bases: bases.clone(),
         clock: Box::new(clock.clone()),
