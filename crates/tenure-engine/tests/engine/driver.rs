@@ -180,7 +180,9 @@ impl Driver for TestDriver {
     }
     async fn create(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
         self.creations.fetch_add(1, Ordering::SeqCst);
+        let by = self.service();
         let _ = self.held.subscribe().wait_for(|held| !held).await;
+        by.hears().await;
         Ok(self.heard(self.fake.create(spec).await?))
     }
     async fn adopt(&self, adopt: Adopt) -> Result<Adopted, EnvironmentError> {
@@ -193,10 +195,12 @@ impl Driver for TestDriver {
     }
     async fn remake(&self, spec: EnvironmentSpec) -> Result<Arc<dyn Environment>, EnvironmentError> {
         let cut = self.cut.lock().unwrap().take();
+        let by = self.service();
         if cut == Some(Cut::Before) {
             std::future::pending::<()>().await;
         }
         let _ = self.held.subscribe().wait_for(|held| !held).await;
+        by.hears().await;
         let made = self.heard(self.fake.remake(spec).await?);
         if cut == Some(Cut::After) {
             std::future::pending::<()>().await;

@@ -81,6 +81,7 @@ async fn no_environment_is_given_up_while_nothing_can_be_recorded() {
     // Its end is to be written down when it is taken over.
     let mut client = world.environment(&id).await.connect().await.unwrap();
     client.signal(exec.id.as_str(), 9).await.unwrap();
+    until(async || client.execs().await.unwrap().iter().all(|program| program.ended.is_some())).await;
     world.disk_is_full.store(true, Ordering::SeqCst);
     assert_eq!(world.engine.recover().await.unwrap().alive, 0);
     tokio::time::sleep(Duration::from_millis(2500)).await;

@@ -172,6 +172,17 @@ async fn what_a_resume_owes_is_started_by_the_next_start() {
     world.quiet().await;
 }
 
+/// A start that is killed there, on its way to the second life of a session's environment.
+async fn killed_start(world: &mut World, id: &SessionId, cut: Cut) {
+    *world.driver.cut.lock().unwrap() = Some(cut);
+    world.begin_again().await;
+    let running = tokio::spawn(world.engine.recovery().await.unwrap().run());
+    until(async || world.driver.cut.lock().unwrap().is_none()).await;
+    assert_eq!(count(world, id, "environment_remake").await, 1);
+    until(async || cut == Cut::Before || world.environment(id).await.generation().0 == 2).await;
+    running.abort();
+}
+
 /// EN-11: killed before its driver makes it, or before it hears that it was made; the next start comes to the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_that_is_killed_on_the_way_is_made_good_by_the_next() {
@@ -184,15 +195,8 @@ async fn a_start_that_is_killed_on_the_way_is_made_good_by_the_next() {
                 world.engine.session_pause(&alice(), id.as_str()).await.unwrap();
             }
             world.boot("b");
-            *world.driver.cut.lock().unwrap() = Some(cut);
-            world.begin_again().await;
-            let recovery = world.engine.recovery().await.unwrap();
-            let running = tokio::spawn(recovery.run());
-            until(async || count(&world, &id, "environment_remake").await == 1).await;
-            let known = async || world.environment(&id).await.generation().0;
-            until(async || cut == Cut::Before || known().await == 2).await;
+            killed_start(&mut world, &id, cut).await;
             assert_eq!(life(&world, &id).await, (2, EnvironmentState::Recovering), "{cut:?}");
-            running.abort();
             let recovered = world.restart().await;
             assert_eq!((recovered.remade, recovered.alive), if cut == Cut::Before { (1, 0) } else { (0, 1) });
             let state = if paused { EnvironmentState::Frozen } else { EnvironmentState::Ready };
@@ -220,13 +224,7 @@ async fn a_boot_on_the_way_leads_to_the_next_life() {
         let id = world.session(LimitRequest::default()).await.id;
         put(&world, &id, "before").await;
         world.boot("b");
-        *world.driver.cut.lock().unwrap() = Some(cut);
-        world.begin_again().await;
-        let running = tokio::spawn(world.engine.recovery().await.unwrap().run());
-        until(async || count(&world, &id, "environment_remake").await == 1).await;
-        let known = async || world.environment(&id).await.generation().0;
-        until(async || cut == Cut::Before || known().await == 2).await;
-        running.abort();
+        killed_start(&mut world, &id, cut).await;
         world.boot("c");
         assert_eq!(world.restart().await.remade, 1);
         assert_eq!(life(&world, &id).await, (expected, EnvironmentState::Ready));
