@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_environment::Environment;
-use tenure_session::{Operation, Presence, Session, SessionId, Timestamp, activity_lag_ms};
+use tenure_session::{Operation, Presence, Session, SessionId, Timestamp, Work, activity_lag_ms};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -38,15 +38,15 @@ pub(crate) struct Live {
     pub output: Arc<OutputRoom>,
     /// What the last heartbeat saw.
     pub seen: Seen,
-    work: Mutex<Work>,
+    work: Mutex<Activity>,
 }
 
-struct Work {
+struct Activity {
     /// Its environment's name, from before it is made.
     environment_id: Option<String>,
     environment: Option<Arc<dyn Environment>>,
     in_progress: u32,
-    /// Its environment has not told yet, since the start, which of its programs run: it is worked in, for all that is known.
+    /// Its environment has not told yet, since the start, which of its programs run.
     unasked: bool,
     execs: u32,
     last_activity: Operation,
@@ -170,7 +170,7 @@ impl Live {
         if session.end.is_some() {
             ended.cancel();
         }
-        let work = Work {
+        let work = Activity {
             environment_id: session.environment.as_ref().map(|environment| environment.id.to_string()),
             environment: None,
             in_progress: 0,
@@ -211,8 +211,13 @@ impl Live {
 
     /// What the law wants to know of it.
     pub fn presence(&self) -> Presence {
-        let work = self.lock();
-        Presence { working: work.in_progress > 0 || work.unasked, last_activity_at: Some(work.last_activity_at) }
+        let live = self.lock();
+        let work = match (live.in_progress, live.unasked) {
+            (0, true) => Work::Unknown,
+            (0, false) => Work::None,
+            (1.., _) => Work::InProgress,
+        };
+        Presence { work, last_activity_at: Some(live.last_activity_at) }
     }
 
     /// Its environment's handle.
@@ -235,7 +240,7 @@ impl Live {
         self.lock().environment.take()
     }
 
-    /// Its environment has not told which of its programs run: it is worked in, for all that is known, until [`Live::programs_asked`].
+    /// Its environment has not told which of its programs run: whether it is worked in is unknown until [`Live::programs_asked`].
     pub fn programs_unasked(&self) {
         self.lock().unasked = true;
     }
@@ -265,7 +270,7 @@ impl Live {
         self.changed.send_modify(|version| *version += 1);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Work> {
+    fn lock(&self) -> MutexGuard<'_, Activity> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -280,7 +285,7 @@ impl Drop for ExecSlot {
     }
 }
 
-impl Work {
+impl Activity {
     fn touch(&mut self, now: Timestamp, operation: Operation) -> bool {
         self.last_activity = operation;
         self.last_activity_at = self.last_activity_at.max(now);

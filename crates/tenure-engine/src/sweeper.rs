@@ -13,7 +13,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::HashSet;
 use std::time::Duration;
 use tenure_environment::EnvironmentId;
-use tenure_session::{Presence, Session, SessionId, Verdict, cleanup_check, verdict};
+use tenure_session::{Presence, Session, SessionId, Verdict, Work, cleanup_check, verdict};
 
 /// Most sessions in one look at the store.
 const BATCH: u32 = 1000;
@@ -86,9 +86,9 @@ impl Engine {
                 (session, true) => Due::Ended(session.id),
                 (_, false) => Due::NotOurs,
             }),
-            // It is worked in, or was: what is stored of that is brought up to date, so that it is not due again at the next look.
+            // It is worked in, or may be, or was: what is stored of that is brought up to date, so that it is not due again at the next look.
             Verdict::Proceed => {
-                let at = if presence.working { Some(now) } else { presence.last_activity_at };
+                let at = if presence.work == Work::None { presence.last_activity_at } else { Some(now) };
                 let at = at.unwrap_or(session.last_activity_at);
                 self.store().session_activity(&session.id, at, &session.last_activity).await?;
                 Ok(Due::NotOurs)

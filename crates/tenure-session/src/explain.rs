@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::lease::Lease;
 use crate::limits::SessionLimits;
-use crate::presence::Presence;
+use crate::presence::{Presence, Work};
 use crate::reason::TerminationReason;
 use crate::session::{EnvironmentState, Session};
 use crate::state::State;
@@ -30,7 +30,7 @@ pub struct Evidence {
     /// What that was.
     pub last_activity: String,
     /// Whether work is in progress.
-    pub working: bool,
+    pub work: Work,
     /// What it may do and use.
     pub limits: SessionLimits,
     /// When it will have lived as long as it may.
@@ -95,7 +95,7 @@ fn evidence(session: &Session, presence: &Presence) -> Evidence {
         created_at: session.created_at,
         last_activity_at: presence.last_activity_at(session),
         last_activity: session.last_activity.clone(),
-        working: presence.working,
+        work: presence.work,
         limits: session.limits,
         lifetime_ends_at: session.lifetime_ends_at,
         lease_expires_at: session.lease.map(|lease: Lease| lease.expires_at),
@@ -113,8 +113,13 @@ fn summary(session: &Session, presence: &Presence, ended: Option<&Cause>, first:
     let why = match session.state {
         State::Created | State::Initializing => "it is being made",
         State::Paused => "it is paused",
-        State::Ready | State::Running if presence.working => "work is in progress",
-        State::Ready | State::Running => "no limit has passed",
+        State::Ready | State::Running => match presence.work {
+            Work::InProgress => "work is in progress",
+            Work::Unknown => {
+                "no limit has passed that is known, and its environment has not said whether work is in progress"
+            }
+            Work::None => "no limit has passed",
+        },
         State::Terminated | State::Failed => "it has ended",
     };
     match first {

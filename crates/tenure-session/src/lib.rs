@@ -50,7 +50,7 @@ pub use limits::{
     EnforcedLimits, InvalidField, LimitPolicy, LimitRequest, Network, OnExecLimit, Range, SessionLimits, resolve,
 };
 pub use operation::{AfterEnd, Fence, Operation, Row, States, Who};
-pub use presence::{Presence, activity_lag_ms};
+pub use presence::{Presence, Work, activity_lag_ms};
 pub use reason::{NotAReason, TerminationReason, Trigger};
 pub use session::{End, EnvironmentState, Session, SessionEnvironment};
 pub use state::{IllegalTransition, NotAState, Phase, State, transition};

@@ -3,15 +3,29 @@
 use crate::limits::SessionLimits;
 use crate::session::Session;
 use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// How far stored activity may lag behind where no idle timeout says.
 const LAG_WITHOUT_IDLE_MS: u64 = 60_000;
 
+/// Whether an exec, a terminal or a preview request is in progress.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// None is.
+    #[default]
+    None,
+    /// One or more are.
+    InProgress,
+    /// Its environment was not asked since the service started, or has not answered.
+    Unknown,
+}
+
 /// What is going on in a session beyond what is stored of it. Can be lost: what is stored is never later than it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Presence {
-    /// Whether work is in progress: an exec, a terminal, a preview request.
-    pub working: bool,
+    /// Whether work is in progress.
+    pub work: Work,
     /// When it was last worked in, where that is later than what is stored.
     pub last_activity_at: Option<Timestamp>,
 }
@@ -26,7 +40,7 @@ impl Presence {
     /// What is taken for granted of a session whose presence was lost by `now`, in a crash: that it was active as late as may not have been stored.
     pub fn after_crash(session: &Session, now: Timestamp) -> Presence {
         let unstored = session.last_activity_at.plus_ms(activity_lag_ms(&session.limits));
-        Presence { working: false, last_activity_at: Some(unstored.min(now)) }
+        Presence { work: Work::None, last_activity_at: Some(unstored.min(now)) }
     }
 
     /// When the session was last worked in, as far as is known.

@@ -3,7 +3,7 @@
 //! Requests, the sweeper, recovery and `explain` all ask here. A limit is passed at the instant it names, not after it. Where several are passed, the
 //! first in the order of [`Limit`] is the reason, and the instant is the one at which that limit passed, whoever asks when.
 
-use crate::presence::Presence;
+use crate::presence::{Presence, Work};
 use crate::reason::TerminationReason;
 use crate::session::{End, Session};
 use crate::state::State;
@@ -57,7 +57,7 @@ pub fn verdict<'a>(session: &'a Session, presence: &Presence, now: Timestamp) ->
 }
 
 /// When each limit passes as things stand, in the order in which they are looked at. `None` for one that cannot pass: there is none, or its clock
-/// stands still, as the idle clock does while the session works, is paused, or is not ready yet.
+/// stands still, as the idle clock does while the session works or may be at work, is paused, or is not ready yet.
 pub fn limits_ahead(session: &Session, presence: &Presence) -> [Option<(Limit, Timestamp)>; 3] {
     let lease = session.lease.map(|lease| (Limit::LeaseExpired, lease.expires_at));
     let idle = idle_at(session, presence).map(|at| (Limit::IdleTimeout, at));
@@ -75,7 +75,7 @@ pub fn deadline(session: &Session, presence: &Presence) -> Option<Timestamp> {
 
 fn idle_at(session: &Session, presence: &Presence) -> Option<Timestamp> {
     let idle_clock_runs = match session.state {
-        State::Ready | State::Running => !presence.working,
+        State::Ready | State::Running => presence.work == Work::None,
         State::Created | State::Initializing | State::Paused | State::Terminated | State::Failed => false,
     };
     let timeout_ms = session.limits.idle_timeout_ms.filter(|_| idle_clock_runs)?;

@@ -91,7 +91,7 @@ fn sessions_are_listed_and_shown() {
     evidence.last_activity_at  TIME
     evidence.lifetime_ends_at  TIME
     evidence.max_lifetime_ms   86400000
-    evidence.working           false
+    evidence.work              none
     ");
     let status = server.ask(["--json", "session", "status", &id]).json();
     assert_eq!((status["display_state"].as_str(), status["environment_ready"].as_bool()), (Some("ready"), Some(true)));

@@ -54,8 +54,9 @@ pub struct EvidenceBody<'a> {
     last_activity_at: Timestamp,
     /// What that was.
     last_activity: &'a str,
-    /// Whether work is in progress.
-    working: bool,
+    /// Whether work is in progress: an exec, a terminal, a preview request. `unknown` where its environment has not said so since the service started.
+    #[schema(value_type = words::Work)]
+    work: tenure_session::Work,
     /// How long it may live.
     max_lifetime_ms: u64,
     /// How long it may live without work.
@@ -94,7 +95,7 @@ impl<'a> ExplanationBody<'a> {
                 created_at: evidence.created_at,
                 last_activity_at: evidence.last_activity_at,
                 last_activity: &evidence.last_activity,
-                working: evidence.working,
+                work: evidence.work,
                 max_lifetime_ms: evidence.limits.max_lifetime_ms,
                 idle_timeout_ms: evidence.limits.idle_timeout_ms,
                 lifetime_ends_at: evidence.lifetime_ends_at,

@@ -47,6 +47,11 @@ words! {
 }
 
 words! {
+    /// Whether work is in progress.
+    Work: None = "none", InProgress = "in_progress", Unknown = "unknown"
+}
+
+words! {
     /// What to show.
     Display: Creating = "creating", Initializing = "initializing", Ready = "ready", Running = "running", Paused = "paused",
     Terminated = "terminated", Error = "error"
@@ -139,6 +144,7 @@ mod tests {
         use law::EnvironmentState as E;
         let environments = [E::None, E::Provisioning, E::Ready, E::Frozen, E::Recovering, E::Lost, E::Gone];
         check(environments, EnvironmentStatus::ALL);
+        check([law::Work::None, law::Work::InProgress, law::Work::Unknown], Work::ALL);
         use law::DisplayState as D;
         check([D::Creating, D::Initializing, D::Ready, D::Running, D::Paused, D::Terminated, D::Error], Display::ALL);
         use law::Severity as S;

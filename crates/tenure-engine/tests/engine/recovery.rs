@@ -115,6 +115,23 @@ async fn what_was_run_is_answered_with_its_end_once_its_session_is_over() {
     world.quiet().await;
 }
 
+/// TR-8, EN-10: whether a session is at work whose environment says nothing, nobody knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_explanation_of_a_silent_session_says_that_its_work_is_unknown() {
+    let mut world = World::new().await;
+    let id = world.session(LimitRequest::default()).await.id;
+    let work = async |world: &World| world.engine.session_explain(&alice(), id.as_str()).await.unwrap().1.evidence.work;
+    let environment = environment_id(&world, &id).await;
+    world.driver.fake.adopt_as(&environment, Some(Adoption::Silent));
+    world.restart().await;
+    assert_eq!(work(&world).await, Work::Unknown);
+    world.driver.fake.adopt_as(&environment, None);
+    until(async || world.stored(&id).await.environment_state() == EnvironmentState::Ready).await;
+    assert_eq!(work(&world).await, Work::None);
+    world.start(&id, &["stay"]).await.unwrap();
+    assert_eq!(work(&world).await, Work::InProgress);
+}
+
 /// EN-10, TM-2: a session that ends while its environment is silent stays ended, and nothing of it stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_session_can_be_ended() {

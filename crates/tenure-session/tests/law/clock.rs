@@ -1,7 +1,7 @@
 //! Limits and the clock: the verdict and the deadline (TM-4, GV-3, GV-6).
 
 use crate::law::Law;
-use crate::sample::{IDLE, LIFETIME, WORKING, at, session, with_lease};
+use crate::sample::{IDLE, LIFETIME, UNKNOWN, WORKING, at, session, with_lease};
 use crate::trials::property;
 use proptest::prelude::*;
 use tenure_session::State::*;
@@ -22,7 +22,7 @@ trials![
     pausing_and_resuming_begin_the_idle_clock_anew_by_whatever_name,
 ];
 
-const NOTHING: Presence = Presence { working: false, last_activity_at: None };
+const NOTHING: Presence = Presence { work: Work::None, last_activity_at: None };
 
 /// A session with three limits at these instants, ready.
 fn limited(lifetime: i64, idle: i64, lease: i64) -> Session {
@@ -81,15 +81,15 @@ fn the_instant_of_an_end_is_when_the_limit_passed_and_not_when_it_was_asked(law:
     }
 }
 
-/// GV-3
+/// GV-3: nor is one that may be at work, for all that is known.
 fn a_working_session_is_never_idle(law: &Law) {
-    for state in [Ready, Running] {
+    for (state, work) in [Ready, Running].into_iter().flat_map(|state| [(state, WORKING), (state, UNKNOWN)]) {
         let session = session(state);
         for now in [0, IDLE, LIFETIME - 1] {
-            assert_eq!((law.verdict)(&session, &WORKING, at(now)), Verdict::Proceed, "{state} at {now}");
+            assert_eq!((law.verdict)(&session, &work, at(now)), Verdict::Proceed, "{state} at {now}");
         }
-        assert_eq!((law.deadline)(&session, &WORKING), Some(at(LIFETIME)));
-        let stopped = (law.active_at)(Presence { working: false, ..WORKING }, at(50_000));
+        assert_eq!((law.deadline)(&session, &work), Some(at(LIFETIME)));
+        let stopped = (law.active_at)(Presence { work: Work::None, ..work }, at(50_000));
         assert_eq!((law.verdict)(&session, &stopped, at(50_000 + IDLE - 1)), Verdict::Proceed);
         let idle = Verdict::End(Limit::IdleTimeout, at(50_000 + IDLE));
         assert_eq!((law.verdict)(&session, &stopped, at(50_000 + IDLE)), idle);
@@ -134,7 +134,7 @@ fn an_idle_timeout_that_is_switched_off_never_passes(law: &Law) {
 fn the_later_activity_counts_whether_stored_or_not(law: &Law) {
     for (stored, known) in [(1_000, 4_000), (4_000, 1_000), (4_000, 4_000)] {
         let session = Session { last_activity_at: at(stored), ..session(Running) };
-        let presence = Presence { working: false, last_activity_at: Some(at(known)) };
+        let presence = Presence { work: Work::None, last_activity_at: Some(at(known)) };
         assert_eq!((law.verdict)(&session, &presence, at(4_000 + IDLE - 1)), Verdict::Proceed);
         let idle = Verdict::End(Limit::IdleTimeout, at(4_000 + IDLE));
         assert_eq!((law.verdict)(&session, &presence, at(4_000 + IDLE)), idle);
@@ -146,7 +146,7 @@ fn activity_never_moves_the_idle_clock_back(law: &Law) {
     let presence = (law.active_at)((law.active_at)(NOTHING, at(3_000)), at(2_000));
     assert_eq!(presence.last_activity_at, Some(at(3_000)));
     assert_eq!((law.active_at)(NOTHING, at(2_000)).last_activity_at, Some(at(2_000)));
-    assert!((law.active_at)(WORKING, at(2_000)).working);
+    assert!((law.active_at)(WORKING, at(2_000)).work == Work::InProgress);
 }
 
 /// TM-1, GV-6
@@ -167,12 +167,13 @@ fn an_end_stands_at_every_instant_also_before_it(law: &Law) {
 fn the_deadline_is_exactly_when_the_verdict_changes(law: &Law) {
     let live = prop::sample::select(vec![Created, Initializing, Ready, Running, Paused]);
     let limits = (1..2_000i64, prop::option::of(1..2_000u64), prop::option::of(1..2_000i64));
-    let activity = (0..1_000i64, prop::option::of(0..1_000i64), any::<bool>());
-    property(law, 512, (live, limits, activity), |(state, (lifetime, idle, lease), (stored, known, working))| {
+    let work = prop::sample::select(vec![Work::None, Work::InProgress, Work::Unknown]);
+    let activity = (0..1_000i64, prop::option::of(0..1_000i64), work);
+    property(law, 512, (live, limits, activity), |(state, (lifetime, idle, lease), (stored, known, work))| {
         let mut session = Session { lifetime_ends_at: at(lifetime), last_activity_at: at(stored), ..session(state) };
         session.limits.idle_timeout_ms = idle;
         let session = lease.map_or(session.clone(), |lease| with_lease(session, at(lease)));
-        let presence = Presence { working, last_activity_at: known.map(at) };
+        let presence = Presence { work, last_activity_at: known.map(at) };
         let deadline = (law.deadline)(&session, &presence).expect("a live session has one");
         let before = Timestamp::from_ms(deadline.as_ms() - 1);
         assert_eq!((law.verdict)(&session, &presence, before), Verdict::Proceed, "before the deadline");

@@ -16,7 +16,7 @@ trials![
 fn activity_is_stored_at_most_every_tenth_of_the_idle_timeout(law: &Law) {
     let stored = session(State::Running);
     for (after_ms, expected) in [(0, false), (1, false), (IDLE / 10 - 1, false), (IDLE / 10, true), (IDLE, true)] {
-        let presence = Presence { working: false, last_activity_at: Some(at(after_ms)) };
+        let presence = Presence { work: Work::None, last_activity_at: Some(at(after_ms)) };
         assert_eq!((law.is_to_be_stored)(&presence, &stored), expected, "{after_ms} ms after what is stored");
     }
     assert!(!(law.is_to_be_stored)(&Presence::default(), &stored));
@@ -26,7 +26,7 @@ fn activity_is_stored_at_most_every_tenth_of_the_idle_timeout(law: &Law) {
 fn after_a_crash_the_window_that_may_be_missing_is_added(law: &Law) {
     let stored = Session { last_activity_at: at(2_000), ..session(State::Running) };
     let presence = (law.after_crash)(&stored, at(9_000));
-    assert_eq!(presence, Presence { working: false, last_activity_at: Some(at(2_000 + IDLE / 10)) });
+    assert_eq!(presence, Presence { work: Work::None, last_activity_at: Some(at(2_000 + IDLE / 10)) });
     // Nobody was active after now.
     assert_eq!((law.after_crash)(&stored, at(2_100)).last_activity_at, Some(at(2_100)));
 }

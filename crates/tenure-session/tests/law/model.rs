@@ -11,6 +11,8 @@ pub struct Model {
     pub lease: Option<(u64, i64)>,
     pub active: i64,
     pub work: u32,
+    /// Nobody knows what runs.
+    pub unasked: bool,
     pub over: Option<(&'static str, i64)>,
     pub deleted: bool,
 }
@@ -27,7 +29,7 @@ impl Model {
     /// The limits that stand, in the order in which they count.
     fn limits(&self) -> Vec<(&'static str, i64)> {
         let mut limits = vec![("max_lifetime", self.dies_at)];
-        let clock_runs = ["ready", "running"].contains(&self.state) && self.work == 0;
+        let clock_runs = ["ready", "running"].contains(&self.state) && self.work == 0 && !self.unasked;
         if let (true, Some(idle)) = (clock_runs, self.idle) {
             limits.push(("idle_timeout", self.active + idle));
         }

@@ -98,7 +98,10 @@ pub fn attempt(operation: Operation, now: Timestamp) -> Attempt {
 }
 
 /// Work in progress.
-pub const WORKING: Presence = Presence { working: true, last_activity_at: None };
+pub const WORKING: Presence = Presence { work: Work::InProgress, last_activity_at: None };
+
+/// Nobody knows whether work is in progress.
+pub const UNKNOWN: Presence = Presence { work: Work::Unknown, last_activity_at: None };
 
 /// A failure of this type, of no known cause.
 pub fn failure(kind: FailureType) -> Failure {

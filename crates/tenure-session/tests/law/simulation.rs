@@ -14,6 +14,10 @@ trials![every_life_goes_as_in_the_model, whoever_looks_when_sees_the_same_end];
 enum Event {
     Wish(Wish),
     WorkEnds,
+    /// The service starts again, and does not know what runs.
+    Unasked,
+    /// It knows again.
+    Asked,
     /// Its making goes on.
     Made,
     /// Somebody looks: the sweeper, say.
@@ -62,6 +66,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         6 => (operation, token, to).prop_map(|(operation, token, to)| Event::Wish(Wish { operation, token, to })),
         2 => Just(Event::WorkEnds),
+        1 => Just(Event::Unasked),
+        2 => Just(Event::Asked),
         1 => Just(Event::Made),
         1 => Just(Event::Look),
         1 => (1..20i64).prop_map(|n| Event::Renew(n * STEP)),
@@ -79,6 +85,7 @@ struct Life<'a> {
     session: Session,
     presence: Presence,
     work: u32,
+    unasked: bool,
     now: i64,
     model: Model,
     first_end: Option<End>,
@@ -130,10 +137,11 @@ impl Life<'_> {
             lease: lease.map(|lease| (5, lease)),
             active: 0,
             work: 0,
+            unasked: false,
             over: None,
             deleted: false,
         };
-        Life { law, session, presence: Presence::default(), work: 0, now: 0, model, first_end: None }
+        Life { law, session, presence: Presence::default(), work: 0, unasked: false, now: 0, model, first_end: None }
     }
 
     fn happens(&mut self, event: Event) {
@@ -149,8 +157,13 @@ impl Life<'_> {
             Event::WorkEnds if self.work > 0 && !over => {
                 self.work -= 1;
                 self.active();
-                self.presence.working = self.work > 0;
+                self.knows_work();
                 self.model.work_ends(now);
+            }
+            Event::Unasked | Event::Asked if !over => {
+                self.unasked = matches!(event, Event::Unasked);
+                self.model.unasked = self.unasked;
+                self.knows_work();
             }
             Event::Made if !over => {
                 self.makes();
@@ -170,7 +183,13 @@ impl Life<'_> {
                 self.end(TerminationReason::FailedRuntime, at(now));
                 self.model.finish("failed", "failed_runtime", now);
             }
-            Event::WorkEnds | Event::Made | Event::Renew(_) | Event::Extend(_) | Event::Dies => {}
+            Event::WorkEnds
+            | Event::Unasked
+            | Event::Asked
+            | Event::Made
+            | Event::Renew(_)
+            | Event::Extend(_)
+            | Event::Dies => {}
         }
     }
 
@@ -187,6 +206,14 @@ impl Life<'_> {
             self.session = with_environment(self.session.clone(), EnvironmentState::Ready);
             self.active();
         }
+    }
+
+    fn knows_work(&mut self) {
+        self.presence.work = match (self.work, self.unasked) {
+            (0, true) => Work::Unknown,
+            (0, false) => Work::None,
+            (1.., _) => Work::InProgress,
+        };
     }
 
     fn active(&mut self) {
@@ -247,7 +274,7 @@ impl Life<'_> {
         match operation {
             Operation::ExecRun => {
                 self.work += 1;
-                self.presence.working = true;
+                self.knows_work();
             }
             Operation::SessionTerminate => self.end(TerminationReason::UserRequest, at(self.now)),
             Operation::SessionTransition if to == Some(State::Terminated) => {

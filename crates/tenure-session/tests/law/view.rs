@@ -12,12 +12,13 @@ trials![
     an_environment_is_ready_only_where_it_can_be_worked_in,
     a_failure_is_shown_in_the_words_for_its_user,
     an_explanation_of_the_living_names_what_ends_it_first_and_all_that_can,
+    an_explanation_says_what_is_not_known_of_work,
     an_explanation_of_the_ended_names_the_recorded_reason_and_its_evidence,
     a_check_says_what_a_sweep_would_do_and_what_it_is_for,
     an_explanation_never_holds_the_token_or_the_variables,
 ];
 
-const NOTHING: Presence = Presence { working: false, last_activity_at: None };
+const NOTHING: Presence = Presence { work: Work::None, last_activity_at: None };
 
 /// ST-1
 fn every_state_is_shown_as_itself(law: &Law) {
@@ -116,11 +117,24 @@ fn an_explanation_of_the_living_names_what_ends_it_first_and_all_that_can(law: &
     );
 }
 
+/// TR-8, GV-3
+fn an_explanation_says_what_is_not_known_of_work(law: &Law) {
+    for (presence, words) in [
+        (WORKING, "work is in progress."),
+        (UNKNOWN, "has not said whether work is in progress."),
+        (NOTHING, "no limit has passed."),
+    ] {
+        let explanation = (law.explain)(&session(Running), &presence, at(1));
+        assert_eq!(explanation.evidence.work, presence.work);
+        assert!(explanation.summary.contains(words), "{}", explanation.summary);
+    }
+}
+
 /// TR-8
 fn an_explanation_of_the_ended_names_the_recorded_reason_and_its_evidence(law: &Law) {
     let end = End { detail: Some("the exam is over".to_owned()), ..end_for(TerminationReason::FailedInfra, at(4_000)) };
     let ended = Session { end: Some(end.clone()), last_activity: "exec_run".to_owned(), ..session(Failed) };
-    let presence = Presence { working: false, last_activity_at: Some(at(3_000)) };
+    let presence = Presence { work: Work::None, last_activity_at: Some(at(3_000)) };
     let explanation = (law.explain)(&ended, &presence, at(LIFETIME * 3));
     assert_eq!((explanation.alive, explanation.state), (false, Failed));
     assert_eq!(explanation.ended, Some(Cause { reason: end.reason, at: end.at }));

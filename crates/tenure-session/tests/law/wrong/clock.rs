@@ -33,8 +33,14 @@ pub const LAWS: &[Law] = &[
     Law { wrong: "a session ends when somebody asks", verdict: ends_when_asked, ..RIGHT },
     Law {
         wrong: "work in progress does not keep a session active",
-        verdict: |s, p, now| right::verdict(s, &Presence { working: false, ..*p }, now),
-        deadline: |s, p| right::deadline(s, &Presence { working: false, ..*p }),
+        verdict: |s, p, now| right::verdict(s, &Presence { work: Work::None, ..*p }, now),
+        deadline: |s, p| right::deadline(s, &Presence { work: Work::None, ..*p }),
+        ..RIGHT
+    },
+    Law {
+        wrong: "what is not known to be at work is idle",
+        verdict: |s, p, now| right::verdict(s, &known(p), now),
+        deadline: |s, p| right::deadline(s, &known(p)),
         ..RIGHT
     },
     Law { wrong: "a paused session is idle", verdict: |s, p, now| idle_while(s, p, now, State::Paused), ..RIGHT },
@@ -45,7 +51,13 @@ pub const LAWS: &[Law] = &[
     },
     Law {
         wrong: "a session that was not worked in yet is never idle",
-        verdict: |s, p, now| right::verdict(s, &Presence { working: p.working || s.state == State::Ready, ..*p }, now),
+        verdict: |s, p, now| {
+            right::verdict(
+                s,
+                &Presence { work: if s.state == State::Ready { Work::InProgress } else { p.work }, ..*p },
+                now,
+            )
+        },
         ..RIGHT
     },
     Law {
@@ -59,7 +71,7 @@ pub const LAWS: &[Law] = &[
     Law {
         wrong: "work holds off the lifetime",
         verdict: |s, p, now| match right::verdict(s, p, now) {
-            Verdict::End(Limit::MaxLifetime, _) if p.working => Verdict::Proceed,
+            Verdict::End(Limit::MaxLifetime, _) if p.work != Work::None => Verdict::Proceed,
             verdict => verdict,
         },
         ..RIGHT
@@ -87,7 +99,7 @@ pub const LAWS: &[Law] = &[
     },
     Law {
         wrong: "activity ends the work in progress",
-        active_at: |p, at| Presence { working: false, ..p.active_at(at) },
+        active_at: |p, at| Presence { work: Work::None, ..p.active_at(at) },
         ..RIGHT
     },
 ];
@@ -98,7 +110,7 @@ pub const STORED: &[Law] = &[
     Law { wrong: "a crash forgets what was not stored", after_crash: |_, _| Presence::default(), ..RIGHT },
     Law {
         wrong: "a crash is activity",
-        after_crash: |_, now| Presence { working: false, last_activity_at: Some(now) },
+        after_crash: |_, now| Presence { work: Work::None, last_activity_at: Some(now) },
         ..RIGHT
     },
     Law { wrong: "activity is never stored", is_to_be_stored: |_, _| false, ..RIGHT },
@@ -177,9 +189,13 @@ fn resurrects<'a>(session: &'a Session, presence: &Presence, now: Timestamp) -> 
 
 fn worked_back<'a>(session: &'a Session, presence: &Presence, now: Timestamp) -> Verdict<'a> {
     match right::verdict(session, presence, now) {
-        Verdict::Gone(_) if presence.working => Verdict::Proceed,
+        Verdict::Gone(_) if presence.work != Work::None => Verdict::Proceed,
         verdict => verdict,
     }
+}
+
+fn known(presence: &Presence) -> Presence {
+    Presence { work: if presence.work == Work::Unknown { Work::None } else { presence.work }, ..*presence }
 }
 
 fn without(session: &Session, presence: &Presence, forgotten: Limit) -> Option<Timestamp> {

@@ -236,7 +236,15 @@ pub const LAWS: &[Law] = &[
     },
     Law {
         wrong: "the explanation forgets work in progress",
-        explain: |s, p, now| right::explain(s, &Presence { working: false, ..*p }, now),
+        explain: |s, p, now| right::explain(s, &Presence { work: Work::None, ..*p }, now),
+        ..RIGHT
+    },
+    Law {
+        wrong: "the explanation takes what is not known for work in progress",
+        explain: |s, p, now| {
+            let work = if p.work == Work::Unknown { Work::InProgress } else { p.work };
+            right::explain(s, &Presence { work, ..*p }, now)
+        },
         ..RIGHT
     },
     Law {
