@@ -145,7 +145,7 @@ impl Engine {
             let what = format!("the session has no terminal {}", record.id);
             return Err(EngineError::Missing { code: Code::ExecNotFound, what });
         }
-        let running = self.running().get(&record.id);
+        let running = self.running().get(&record.id).filter(|running| !running.has_ended());
         // It may have ended since its row was read.
         let record = if running.is_none() { self.exec_find(&permit, exec).await? } else { record };
         if running.is_none() && record.outcome.is_none() {
