@@ -85,7 +85,7 @@ impl LinuxDriver {
             .map_err(|why| EnvironmentError::Unavailable(format!("{}: {}", why.stage, why.detail)))
     }
 
-    /// One from the pool, where the spec asks for nothing that is fixed when an environment is made. Whatever the pool now lacks is made beside.
+    /// One from the pool, where the spec asks for nothing that is fixed when an environment is made. Whatever the pool now lacks is made when nobody waits.
     async fn take_pooled(&self, spec: &EnvironmentSpec, template: &Template, limits_move: bool) -> Option<Unbound> {
         let usual = pooled_spec(template).ok()?;
         let fits = spec.hostname == usual.hostname && spec.grace_ms == usual.grace_ms;
@@ -109,6 +109,7 @@ impl LinuxDriver {
         template: &Template,
         limits_move: bool,
     ) -> Result<LinuxEnvironment, EnvironmentError> {
+        let _waits = self.shared.pool.wait();
         let env = variables(spec, template);
         match self.take_pooled(spec, template, limits_move).await {
             Some(unbound) => unbound.bind(spec, &ResourceLimits::default(), env).await,
@@ -117,6 +118,7 @@ impl LinuxDriver {
     }
 
     async fn refill(self, template: Template, name: String, reference: String) {
+        self.shared.pool.calm().await;
         let made = match pooled_spec(&template) {
             Ok(spec) => self.make(&spec, &template, None).await,
             Err(error) => Err(error),

@@ -74,10 +74,11 @@ impl Unbound {
             if spec.limits != *made_with {
                 environment.set_limits(&spec.limits).await?;
             }
-            // Before the agent knows it: what a manager left half bound is then found by the next one, and fails its proof.
-            environment.bind_keeper(spec).await?;
-            environment.bind_agent(&unbound, spec, env).await?;
-            environment.own_files_apart().await
+            // The keeper before the agent knows it: what a manager left half bound is then found by the next one, and fails its proof.
+            let (mut client, ()) =
+                tokio::try_join!(environment.connect_unbound(&unbound), environment.bind_keeper(spec))?;
+            tokio::try_join!(environment.bind_agent(&mut client, spec, env), environment.own_files_apart())?;
+            Ok(())
         };
         match binding.await {
             Ok(()) => Ok(environment),
@@ -99,7 +100,8 @@ impl Unbound {
         let unbound = self.id.clone();
         let environment = self.into_environment(spec);
         let binding = async {
-            environment.bind_agent(&unbound, spec, env).await?;
+            let mut client = environment.connect_unbound(&unbound).await?;
+            environment.bind_agent(&mut client, spec, env).await?;
             environment.bind_keeper(spec).await
         };
         if let Err(error) = binding.await {
@@ -158,14 +160,18 @@ impl LinuxEnvironment {
         Ok(self.keeper.bind(&self.berth.name, bound, spec.deadline_boot_ms, spec.grace_ms).await?)
     }
 
-    /// Tells its agent, which is called so until then, who it is.
+    /// A connection to its agent, which is called so until it is bound.
+    async fn connect_unbound(&self, unbound: &EnvironmentId) -> Result<Client, EnvironmentError> {
+        self.connect_as(unbound, Generation::UNBOUND, AGENT_PATIENCE).await
+    }
+
+    /// Tells its agent who it is.
     async fn bind_agent(
         &self,
-        unbound: &EnvironmentId,
+        client: &mut Client,
         spec: &EnvironmentSpec,
         env: BTreeMap<String, String>,
     ) -> Result<(), EnvironmentError> {
-        let mut client = self.connect_as(unbound, Generation::UNBOUND, AGENT_PATIENCE).await?;
         within(AGENT_PATIENCE, client.bind(&spec.id, spec.generation, spec.deadline_boot_ms, env)).await
     }
 

@@ -1,11 +1,19 @@
 //! A few environments per template that are made ahead of time, so that a session need not wait for the walls.
 //!
 //! A pooled environment has run nobody's code, is given away once, and is never taken back. Those of a template's older version are taken down when a
-//! newer one is asked for. An empty pool costs nothing but the wait: the environment is then made cold.
+//! newer one is asked for. An empty pool costs nothing but the wait: the environment is then made cold. It is filled while nobody waits for an environment:
+//! to make one more takes the processors from whoever does.
 
 use crate::environment::Unbound;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// For how long nobody must have waited.
+const CALM: Duration = Duration::from_millis(5);
+/// It is filled after so long, whoever waits.
+const FILLED_AFTER: Duration = Duration::from_secs(1);
 
 /// What waits, by template.
 #[derive(Default)]
@@ -13,6 +21,17 @@ pub struct Pool {
     /// How many wait per template.
     wanted: usize,
     shelves: Mutex<HashMap<String, Shelf>>,
+    /// How many wait for an environment now.
+    wait: watch::Sender<usize>,
+}
+
+/// Somebody waits for an environment, until this is dropped.
+pub struct Waits<'a>(&'a Pool);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.wait.send_modify(|wait| *wait -= 1);
+    }
 }
 
 /// What waits of one template.
@@ -38,7 +57,28 @@ pub struct Taken {
 impl Pool {
     /// A pool that keeps so many per template.
     pub fn new(wanted: usize) -> Pool {
-        Pool { wanted, shelves: Mutex::default() }
+        Pool { wanted, ..Pool::default() }
+    }
+
+    /// Somebody waits for an environment.
+    pub fn wait(&self) -> Waits<'_> {
+        self.wait.send_modify(|wait| *wait += 1);
+        Waits(self)
+    }
+
+    /// Returns when it is time to fill it.
+    pub async fn calm(&self) {
+        let calm = async {
+            loop {
+                // The sender is here, so it cannot be gone.
+                let _ = self.wait.subscribe().wait_for(|wait| *wait == 0).await;
+                tokio::time::sleep(CALM).await;
+                if *self.wait.borrow() == 0 {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(FILLED_AFTER, calm).await;
     }
 
     /// Takes one of this template's version, if one is ready.
@@ -98,5 +138,24 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Shelf>> {
         // Nothing that holds it can panic halfway through a change.
         self.shelves.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+
+    /// EN-1: whoever waits for an environment is not held up by one that nobody waits for.
+    #[tokio::test]
+    async fn a_pool_is_filled_while_nobody_waits() {
+        let pool = Pool::new(1);
+        let (first, second) = (pool.wait(), pool.wait());
+        let mut calm = pin!(pool.calm());
+        for waits in [first, second] {
+            assert!(tokio::time::timeout(4 * CALM, &mut calm).await.is_err());
+            drop(waits);
+        }
+        tokio::time::timeout(Duration::from_secs(20), calm).await.unwrap();
     }
 }
