@@ -94,8 +94,22 @@ impl OutputPlace {
         there_no_more(std::fs::remove_file(self.archive()))
     }
 
-    /// One file out of the archive, at its beginning, in a file that has no name and is gone when it is closed.
-    pub fn open_archived(&self, name: &str) -> io::Result<File> {
+    /// Whether all of these files are in their own place, and empty.
+    pub fn are_empty(&self, names: &[String]) -> bool {
+        let is_empty = |name: &String| std::fs::metadata(self.files().join(name)).is_ok_and(|meta| meta.len() == 0);
+        names.iter().all(is_empty)
+    }
+
+    /// One file, at its beginning: from its own place, or out of the archive.
+    pub fn open(&self, name: &str) -> io::Result<File> {
+        match File::open(self.files().join(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.open_archived(name),
+            opened => opened,
+        }
+    }
+
+    /// In a file that has no name and is gone when it is closed.
+    fn open_archived(&self, name: &str) -> io::Result<File> {
         let mut tar = tar::Archive::new(zstd::Decoder::new(File::open(self.archive())?)?);
         for entry in tar.entries()? {
             let mut entry = entry?;

@@ -106,7 +106,8 @@ impl Engine {
         let result = match ended.await {
             Ok(record) => self.exec_result(record).await,
             Err(EngineError::Gone { id, state, end, .. }) => {
-                let captured = self.exec_captured(running.record()).await;
+                let record = running.record();
+                let captured = self.output_captured(&record.session_id, &record.id).await;
                 Err(EngineError::Gone { id, state, end, captured: Some(captured) })
             }
             Err(error) => Err(error),
@@ -234,19 +235,8 @@ impl Engine {
     }
 
     async fn exec_result(&self, record: ExecRecord) -> Result<ExecResult, EngineError> {
-        let Captured { stdout, stderr } = self.exec_captured(&record).await;
+        let Captured { stdout, stderr } = self.output_captured(&record.session_id, &record.id).await;
         Ok(ExecResult { record, stdout, stderr })
-    }
-
-    async fn exec_captured(&self, record: &ExecRecord) -> Captured {
-        let read = async |stream| {
-            let read = self.output_inline(&record.session_id, &record.id, stream).await;
-            read.unwrap_or_else(|error| {
-                tracing::warn!(exec = %record.id, chain = error.chain(), "output could not be read");
-                Vec::new()
-            })
-        };
-        Captured { stdout: read(OutputStream::Stdout).await, stderr: read(OutputStream::Stderr).await }
     }
 
     /// Lists a session's execs.

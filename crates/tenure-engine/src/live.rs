@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tenure_environment::Environment;
-use tenure_session::{Operation, Presence, Session, SessionId, Timestamp, Work, activity_lag_ms};
+use tenure_session::{ExecId, Operation, Presence, Session, SessionId, Timestamp, Work, activity_lag_ms};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +39,8 @@ pub(crate) struct Live {
     /// What the last heartbeat saw.
     pub seen: Seen,
     work: Mutex<Activity>,
+    /// Programs whose end is written down, and whose agent has not been told so.
+    written_down: Mutex<Vec<ExecId>>,
 }
 
 struct Activity {
@@ -190,6 +192,7 @@ impl Live {
             output: Arc::default(),
             seen: Seen::default(),
             work: Mutex::new(work),
+            written_down: Mutex::default(),
         }
     }
 
@@ -263,6 +266,18 @@ impl Live {
         admit(work.execs)?;
         work.execs += 1;
         Ok(ExecSlot(self.clone()))
+    }
+
+    /// A program's end is written down, and its agent is to be told. Whether it is the first, so that nobody is about to do that.
+    pub fn exec_written_down(&self, exec: &ExecId) -> bool {
+        let mut written_down = self.written_down.lock().unwrap_or_else(PoisonError::into_inner);
+        written_down.push(exec.clone());
+        written_down.len() == 1
+    }
+
+    /// All of them, for whoever tells the agent.
+    pub fn take_written_down(&self) -> Vec<ExecId> {
+        std::mem::take(&mut self.written_down.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Something changed that its status shows.

@@ -1,10 +1,12 @@
 //! What programs print: files of the host that the tenant cannot reach (EN-4).
 
+use crate::archived_output::OutputPlace;
 use crate::engine::Engine;
-use crate::error::EngineError;
+use crate::error::{Captured, EngineError};
 use crate::live::Live;
 use crate::output_room::OutputShare;
 use std::fs::{DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -21,10 +23,10 @@ pub enum OutputStream {
 }
 
 impl OutputStream {
-    fn suffix(self) -> &'static str {
+    fn file_name(self, exec: &ExecId) -> String {
         match self {
-            OutputStream::Stdout => "stdout",
-            OutputStream::Stderr => "stderr",
+            OutputStream::Stdout => format!("{exec}.stdout"),
+            OutputStream::Stderr => format!("{exec}.stderr"),
         }
     }
 }
@@ -46,7 +48,7 @@ pub struct OutputRead {
 
 impl Engine {
     pub(crate) fn output_path(&self, session: &SessionId, exec: &ExecId, stream: OutputStream) -> PathBuf {
-        self.output_dir(session).join(format!("{exec}.{}", stream.suffix()))
+        self.output_dir(session).join(stream.file_name(exec))
     }
 
     /// What may be kept of the output of a program that is to be started.
@@ -101,34 +103,34 @@ impl Engine {
         exec: &ExecId,
         stream: OutputStream,
     ) -> std::io::Result<tokio::fs::File> {
-        match tokio::fs::File::open(self.output_path(session, exec, stream)).await {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let (place, name) = (self.output_place(session), format!("{exec}.{}", stream.suffix()));
-                let opened = tokio::task::spawn_blocking(move || place.open_archived(&name)).await;
-                opened.map_err(std::io::Error::other)?.map(tokio::fs::File::from_std)
-            }
-            opened => opened,
-        }
+        let (place, name) = (self.output_place(session), stream.file_name(exec));
+        let opened = tokio::task::spawn_blocking(move || place.open(&name)).await;
+        opened.map_err(std::io::Error::other)?.map(tokio::fs::File::from_std)
     }
 
-    /// The first bytes of an exec's output.
-    pub(crate) async fn output_inline(
-        &self,
-        session: &SessionId,
-        exec: &ExecId,
-        stream: OutputStream,
-    ) -> Result<Vec<u8>, EngineError> {
-        use tokio::io::AsyncReadExt;
-        let mut bytes = Vec::new();
-        let file = match self.output_open(session, exec, stream).await {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(bytes),
-            Err(error) => return Err(output_unavailable(&error)),
-        };
-        let most = self.settings().exec_inline_bytes;
-        file.take(most).read_to_end(&mut bytes).await.map_err(|error| output_unavailable(&error))?;
-        Ok(bytes)
+    /// The first bytes of an exec's outputs. What cannot be read is left out, and said in the log.
+    pub(crate) async fn output_captured(&self, session: &SessionId, exec: &ExecId) -> Captured {
+        let (place, most) = (self.output_place(session), self.settings().exec_inline_bytes);
+        let names = [OutputStream::Stdout, OutputStream::Stderr].map(|stream| stream.file_name(exec));
+        // Many programs print nothing. To see that costs less than a thread to read on.
+        if place.are_empty(&names) {
+            return Captured::default();
+        }
+        let read = tokio::task::spawn_blocking(move || names.map(|name| first_bytes(&place, &name, most))).await;
+        let [stdout, stderr] = read.unwrap_or_else(|_| [Vec::new(), Vec::new()]);
+        Captured { stdout, stderr }
     }
+}
+
+fn first_bytes(place: &OutputPlace, name: &str, most: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = place.open(name).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    if let Err(error) = read
+        && error.kind() != ErrorKind::NotFound
+    {
+        tracing::warn!(name, %error, "output could not be read");
+    }
+    bytes
 }
 
 pub(crate) fn output_unavailable(error: &std::io::Error) -> EngineError {

@@ -3,7 +3,7 @@
 use crate::ending::unseen;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::live::ExecSlot;
+use crate::live::{ExecSlot, Live};
 use crate::output_room::OutputShare;
 use crate::permit::Permit;
 use std::collections::HashMap;
@@ -18,6 +18,9 @@ use tokio::sync::watch;
 
 /// How long a program runs before it is written down as started on its own: a shorter one is written down once, with its end.
 const STARTED_AFTER: Duration = Duration::from_millis(20);
+
+/// For how long programs that ended are gathered before their agent is told to forget them.
+const FORGET_AFTER: Duration = Duration::from_millis(100);
 
 /// How often a lost connection to a program is tried again, and how far apart.
 const ATTACH_TRIES: u32 = 20;
@@ -171,13 +174,29 @@ impl Engine {
             engine.exec_settle(&permit, held, &seen_by, end).await;
             engine.meters().exec_seconds.observe(begun.elapsed().as_secs_f64());
             engine.running().remove(&seen_by.record.id);
-            drop(permit);
-            // The agent remembers what ended until it is told that somebody wrote it down.
-            if let Ok(mut client) = environment.connect().await {
-                let _ = client.forget(seen_by.record.id.as_str()).await;
-            }
+            engine.exec_forget_soon(permit.live(), environment, &seen_by.record.id);
         });
         running
+    }
+
+    /// The agent remembers what ended until it is told that somebody wrote it down. Whoever waits for the end is answered first, and one connection tells
+    /// of many.
+    fn exec_forget_soon(&self, live: &Arc<Live>, environment: Arc<dyn Environment>, exec: &ExecId) {
+        if !live.exec_written_down(exec) {
+            return;
+        }
+        let live = live.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(FORGET_AFTER).await;
+            let written_down = live.take_written_down();
+            // What it is not told of it remembers, until its session ends.
+            let Ok(mut client) = environment.connect().await else { return };
+            for exec in written_down {
+                if let Err(error) = client.forget(exec.as_str()).await {
+                    tracing::debug!(%exec, %error, "an agent remembers a program that is written down");
+                }
+            }
+        });
     }
 
     async fn exec_watch(
