@@ -30,8 +30,8 @@ const PAGE: u32 = 500;
 const TOGETHER: usize = 16;
 /// How long an agent may take to prove itself before its environment is called silent.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often a silent one is asked again.
-const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How often an agent is asked again that says nothing, or not what it was asked for.
+pub(crate) const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// What a start has to look after.
 pub struct Recovery {

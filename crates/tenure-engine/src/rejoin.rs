@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::live::Live;
 use crate::permit::Permit;
+use crate::recovery::ASK_EVERY;
 use crate::running::Held;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,8 +15,6 @@ use tenure_environment::protocol::ExecState;
 use tenure_session::{Operation, Session, SessionId, State};
 use tenure_store::{ExecLedgerState, ExecRecord};
 
-/// How often an agent that did not tell its programs is asked again.
-const ASK_EVERY: Duration = Duration::from_millis(500);
 /// How long an agent may take to tell its programs.
 const ASKED_FOR: Duration = Duration::from_secs(10);
 
