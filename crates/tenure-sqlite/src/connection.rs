@@ -4,6 +4,9 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How long `sqlite3` in somebody's hand may hold the database before a change fails for it.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Where the database is.
 #[derive(Debug, Clone)]
 pub(crate) enum Place {
@@ -20,8 +23,7 @@ impl Place {
             Place::File(path) => open(path)?,
             Place::Memory => Connection::open_in_memory()?,
         };
-        // `sqlite3` in somebody's hand may hold the database for a moment while it is opened.
-        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
         if let Place::File(_) = self {
             connection.pragma_update(None, "journal_mode", "WAL")?;
         }

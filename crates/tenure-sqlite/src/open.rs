@@ -161,6 +161,12 @@ impl SqliteStore {
         }
     }
 
+    /// What was purged leaves the log, too, as soon as the writer has nothing else to do.
+    pub(crate) fn empty_log(&self) {
+        // Where there is no writer any more the log was emptied when it closed.
+        let _ = self.queue.send(Message::EmptyLog);
+    }
+
     /// Makes a change. The closure may be run more than once; only one run counts.
     pub(crate) async fn change<T: Send + 'static>(
         &self,

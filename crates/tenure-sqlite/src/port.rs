@@ -217,7 +217,11 @@ impl Store for SqliteStore {
 
     async fn retention_settled(&self, id: &SessionId, purged: bool) -> Result<(), StoreError> {
         let id = id.clone();
-        self.change(move |writing| retention::settled(writing, &id, purged)).await
+        self.change(move |writing| retention::settled(writing, &id, purged)).await?;
+        if purged {
+            self.empty_log();
+        }
+        Ok(())
     }
 
     async fn key_create(&self, key: KeyRecord, entry: AuditDraft) -> Result<(), StoreError> {

@@ -15,7 +15,7 @@
 //! A savepoint costs as much as a small change, as each page that is touched inside it is copied. A change that writes with one statement has none: should
 //! it fail, the transaction is undone, and each change runs again alone, with a savepoint.
 
-use crate::connection::Place;
+use crate::connection::{BUSY_TIMEOUT, Place};
 use crate::failure::Failure;
 use crate::heads::Heads;
 use crate::lock::DirectoryLock;
@@ -23,7 +23,8 @@ use crate::open::MakeRoom;
 use rusqlite::Connection;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::Duration;
 use tenure_store::StoreError;
 use tokio::sync::oneshot;
 
@@ -69,6 +70,8 @@ pub(crate) trait Job: Send {
 pub(crate) enum Message {
     /// A change.
     Change(Box<dyn Job>),
+    /// The log holds what is to be found nowhere: to be emptied as soon as nothing else is to be done.
+    EmptyLog,
     /// No more after what is queued.
     Close(oneshot::Sender<()>),
 }
@@ -130,6 +133,8 @@ pub(crate) struct Writer {
     heads: Option<Heads>,
     batch_max: usize,
     make_room: Option<MakeRoom>,
+    /// Whether the log holds what is to be found nowhere.
+    empties_log: bool,
     /// Let go of last, after the connection.
     lock: Option<DirectoryLock>,
 }
@@ -137,7 +142,15 @@ pub(crate) struct Writer {
 impl Writer {
     /// A writer with this connection.
     pub fn new(place: Place, connection: Connection, heads: Option<Heads>, batch_max: usize) -> Writer {
-        Writer { place, connection: Some(connection), heads, batch_max: batch_max.max(1), make_room: None, lock: None }
+        Writer {
+            place,
+            connection: Some(connection),
+            heads,
+            batch_max: batch_max.max(1),
+            make_room: None,
+            empties_log: false,
+            lock: None,
+        }
     }
 
     /// Asks for room when there is none.
@@ -172,6 +185,13 @@ impl Writer {
     /// The next message; `Some(None)` where a head is due first, `None` where there is nobody left.
     #[allow(clippy::option_option)] // Three answers, used in one place.
     fn wait(&mut self, queue: &Receiver<Message>) -> Option<Option<Message>> {
+        if self.empties_log {
+            match queue.try_recv() {
+                Ok(message) => return Some(Some(message)),
+                Err(TryRecvError::Empty) => self.empty_log(),
+                Err(TryRecvError::Disconnected) => return None,
+            }
+        }
         match self.heads.as_ref().and_then(Heads::due_in) {
             None => queue.recv().ok().map(Some),
             Some(due_in) => match queue.recv_timeout(due_in) {
@@ -190,6 +210,7 @@ impl Writer {
         while let Some(message) = next {
             match message {
                 Message::Change(job) => jobs.push(job),
+                Message::EmptyLog => self.empties_log = true,
                 Message::Close(reply) => closing = Some(reply),
             }
             let full = jobs.len() >= self.batch_max || closing.is_some();
@@ -293,6 +314,21 @@ impl Writer {
             if let Err(error) = emptied {
                 tracing::warn!(%error, "the log could not be emptied into the database");
             }
+        }
+    }
+
+    /// Where somebody reads it just now it is tried again after the next change. It is not waited for.
+    fn empty_log(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        let is_read = connection
+            .busy_timeout(Duration::ZERO)
+            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0)));
+        self.empties_log = is_read.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the log keeps what was purged until it is written over");
+            false
+        });
+        if let Err(error) = connection.busy_timeout(BUSY_TIMEOUT) {
+            tracing::warn!(%error, "the database will not be waited for");
         }
     }
 

@@ -97,6 +97,31 @@ async fn a_purge_leaves_no_byte_of_the_content_in_the_files() {
     assert!(!holds(&bytes, SECRET), "nothing of the content is");
 }
 
+/// TR-6: not in the log either, which a server at work does not write over soon; as soon as nobody reads it.
+#[tokio::test]
+async fn a_purge_leaves_no_byte_of_the_content_under_a_store_at_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(SqliteOptions::new(directory.path().join("tenure.db"))).unwrap();
+    ended_with_secrets(&store, 1).await;
+    archive(&store, 1).await;
+    store.session_create(create(2)).await.unwrap();
+    let reader = rusqlite::Connection::open(directory.path().join("tenure.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
+    let change = RetentionPurge { id: id(1), at: at(200), entry: entry(1, "purge") };
+    assert!(matches!(store.retention_purge(change).await.unwrap(), Changed::Done(_)));
+    store.retention_settled(&id(1), true).await.unwrap();
+    assert!(holds(&bytes_in(directory.path()), SECRET), "somebody reads what was there before");
+    reader.execute_batch("COMMIT").unwrap();
+    for _ in 0..1000 {
+        store.session_activity(&id(2), at(300), "exec").await.unwrap();
+        if !holds(&bytes_in(directory.path()), SECRET) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("it is still there");
+}
+
 /// TR-6: the time of a queue is where the look before ended, whatever became of what was found there.
 #[tokio::test]
 async fn a_session_that_stays_does_not_stand_in_the_way_of_the_next() {
