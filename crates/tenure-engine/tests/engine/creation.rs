@@ -2,6 +2,7 @@
 
 use crate::world::{World, alice, call, code, driver, fresh, gone, root, soon, until};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tenure_engine::*;
 use tenure_environment::{Driver, Enforced, EnvironmentError};
@@ -23,6 +24,19 @@ async fn a_session_is_ready_when_its_creation_is_answered() {
     assert_eq!(world.stored(&session.id).await, session);
     assert_eq!(world.actions(&session.id).await, ["session_create", "session_move", "session_move"]);
     assert!(session.enforced.disk && session.enforced.cpu);
+}
+
+/// ID-2, LC-5
+#[tokio::test]
+async fn a_taken_id_is_tried_again_with_other_digits_and_not_for_ever() {
+    let world = World::new().await;
+    world.trouble.ids_taken.store(3, Ordering::SeqCst);
+    let session = world.session(LimitRequest::default()).await;
+    assert_eq!((session.state, world.trouble.ids_taken.load(Ordering::SeqCst)), (State::Ready, 0));
+    assert_eq!((world.engine.live_count(), world.driver.creations()), (1, 1));
+    world.trouble.ids_taken.store(u64::MAX, Ordering::SeqCst);
+    assert_eq!(code(world.create(CreateRequest::default()).await), Code::Unavailable);
+    assert_eq!((world.engine.live_count(), world.driver.creations()), (1, 1), "nothing is kept of those");
 }
 
 /// LC-5, LC-4, TM-5

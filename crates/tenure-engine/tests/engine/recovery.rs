@@ -82,11 +82,11 @@ async fn no_environment_is_given_up_while_nothing_can_be_recorded() {
     let mut client = world.environment(&id).await.connect().await.unwrap();
     client.signal(exec.id.as_str(), 9).await.unwrap();
     until(async || client.execs().await.unwrap().iter().all(|program| program.ended.is_some())).await;
-    world.disk_is_full.store(true, Ordering::SeqCst);
+    world.trouble.disk_is_full.store(true, Ordering::SeqCst);
     assert_eq!(world.engine.recover().await.unwrap().alive, 0);
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(code(world.exec(&id, &["say"]).await), Code::Recovering);
-    world.disk_is_full.store(false, Ordering::SeqCst);
+    world.trouble.disk_is_full.store(false, Ordering::SeqCst);
     until(async || world.exec(&id, &["say"]).await.is_ok()).await;
     let outcome = world.store.exec_get(&id, &exec.id).await.unwrap().unwrap().outcome.unwrap();
     assert_eq!(outcome.signal, Some(9));

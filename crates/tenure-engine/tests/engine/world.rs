@@ -1,7 +1,7 @@
 //! What every test begins with: an engine, its parts, and somebody who asks.
 
 use crate::driver::TestDriver;
-use crate::full::Full;
+use crate::trouble::{Trouble, Troubled};
 use async_trait::async_trait;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -127,8 +127,7 @@ pub struct World {
     pub gauge: Gauge,
     pub engine: Engine,
     pub store: Arc<SqliteStore>,
-    /// Whether the engine's disk is full. What a test asks the store itself is answered as always.
-    pub disk_is_full: Arc<AtomicBool>,
+    pub trouble: Arc<Trouble>,
     pub driver: Arc<TestDriver>,
     pub bases: Arc<TestBases>,
     pub clock: Clock,
@@ -155,9 +154,9 @@ impl World {
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         let (driver, bases, clock) = (Arc::new(driver), Arc::new(TestBases::default()), Clock::new());
         let gauge = Gauge::default();
-        let disk_is_full = Arc::default();
-        let engine = begin(&store, &disk_is_full, &driver, &bases, &clock, &gauge, &settings).await;
-        World { gauge, engine, store, disk_is_full, driver, bases, clock, settings, _dir: dir }
+        let trouble = Arc::default();
+        let engine = begin(&store, &trouble, &driver, &bases, &clock, &gauge, &settings).await;
+        World { gauge, engine, store, trouble, driver, bases, clock, settings, _dir: dir }
     }
 
     /// The service stops and another begins on the same store and host.
@@ -177,7 +176,7 @@ impl World {
     pub async fn begin_again(&mut self) {
         self.driver.next_service();
         self.engine =
-            begin(&self.store, &self.disk_is_full, &self.driver, &self.bases, &self.clock, &self.gauge, &self.settings)
+            begin(&self.store, &self.trouble, &self.driver, &self.bases, &self.clock, &self.gauge, &self.settings)
                 .await;
     }
 
@@ -233,7 +232,7 @@ impl World {
 
 async fn begin(
     store: &Arc<SqliteStore>,
-    disk_is_full: &Arc<AtomicBool>,
+    trouble: &Arc<Trouble>,
     driver: &Arc<TestDriver>,
     bases: &Arc<TestBases>,
     clock: &Clock,
@@ -241,7 +240,7 @@ async fn begin(
     settings: &Settings,
 ) -> Engine {
     let parts = Parts {
-        store: Arc::new(Full { inner: store.clone(), by: driver.service(), is_full: disk_is_full.clone() }),
+        store: Arc::new(Troubled { inner: store.clone(), by: driver.service(), trouble: trouble.clone() }),
         driver: driver.clone(),
         bases: bases.clone(),
         clock: Box::new(clock.clone()),
