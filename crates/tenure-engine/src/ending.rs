@@ -23,9 +23,6 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 /// How often the end of an environment is tried to be recorded while the store does not answer.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long the kernel's last word on an environment that has died is waited for.
-const OBSERVED_WITHIN: Duration = Duration::from_secs(1);
-
 /// An end that nobody asked for, with what failed.
 pub(crate) struct Fault {
     pub reason: TerminationReason,
@@ -61,6 +58,8 @@ impl Engine {
         let gone = match live.take_environment() {
             Some(environment) => {
                 self.meters().environments.dec();
+                // The last look, for what nobody saw it run into.
+                let _ = self.observe(live, &*environment).await;
                 self.destroy(&session.id, &*environment).await
             }
             None => self.discard_of(session).await,
@@ -132,9 +131,13 @@ impl Engine {
         let (engine, id) = (self.clone(), session.id.clone());
         tokio::spawn(async move {
             let end = environment.wait_end().await;
+            let live = engine.live().get(&id);
             // Only what the kernel counted is said to be its doing.
-            let seen = tokio::time::timeout(OBSERVED_WITHIN, environment.observe()).await;
-            let oom_kills = seen.ok().and_then(Result::ok).and_then(|seen| seen.oom_kills).unwrap_or(0);
+            let seen = match &live {
+                Some(live) => engine.observe(live, &*environment).await.ok(),
+                None => None,
+            };
+            let oom_kills = seen.and_then(|seen| seen.oom_kills).unwrap_or(0);
             let cause = match end {
                 EnvironmentEnd::Killed(9) if oom_kills > 0 => "oom_killed",
                 EnvironmentEnd::Killed(_) | EnvironmentEnd::Exited(_) | EnvironmentEnd::Unknown => "environment_died",

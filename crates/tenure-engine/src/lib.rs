@@ -46,6 +46,7 @@ mod output_room;
 mod permit;
 mod preview;
 mod provision;
+mod reached;
 mod recovery;
 mod rejoin;
 mod remake;
@@ -90,7 +91,9 @@ pub use terminal::{Terminal, TerminalEvent, TerminalInput, TerminalRequest, Term
 pub use timeline::{HostClock, Timeline};
 
 /// What the kernel says of an environment, and what an environment's agent says of files.
-pub use tenure_environment::{Observation, protocol::ChangeKind, protocol::FileKind, protocol::WindowSize};
+pub use tenure_environment::{
+    KernelLimit, Observation, protocol::ChangeKind, protocol::FileKind, protocol::WindowSize,
+};
 /// The terms of a lease, as somebody asks for them.
 pub use tenure_session::LeaseRequest;
 /// What a reading of the whole audit found.

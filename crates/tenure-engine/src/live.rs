@@ -3,6 +3,7 @@
 use crate::fence::Fence;
 use crate::lease::Seen;
 use crate::output_room::OutputRoom;
+use crate::reached::Reached;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +39,8 @@ pub(crate) struct Live {
     pub output: Arc<OutputRoom>,
     /// What the last heartbeat saw.
     pub seen: Seen,
+    /// Which limits it was seen to run into.
+    pub reached: Reached,
     work: Mutex<Activity>,
     /// Programs whose end is written down, and whose agent has not been told so.
     written_down: Mutex<Vec<ExecId>>,
@@ -68,7 +71,10 @@ impl LiveTable {
     pub fn take_up(&self, session: &Session, now: Timestamp) -> Arc<Live> {
         let mut sessions = self.lock();
         let last = Presence::after_crash(session, now).last_activity_at(session);
-        sessions.entry(session.id.clone()).or_insert_with(|| Arc::new(Live::new(session, last))).clone()
+        sessions
+            .entry(session.id.clone())
+            .or_insert_with(|| Arc::new(Live::new(session, last, Reached::of_old())))
+            .clone()
     }
 
     /// As [`LiveTable::take_up`], for one that has to be looked at first: until [`Live::looked_at`] nothing of it is served, and until
@@ -83,7 +89,10 @@ impl LiveTable {
     pub fn begin(&self, session: &Session) -> Option<Arc<Live>> {
         match self.lock().entry(session.id.clone()) {
             Entry::Occupied(_) => None,
-            Entry::Vacant(place) => Some(place.insert(Arc::new(Live::new(session, session.last_activity_at))).clone()),
+            Entry::Vacant(place) => {
+                let live = Live::new(session, session.last_activity_at, Reached::of_new());
+                Some(place.insert(Arc::new(live)).clone())
+            }
         }
     }
 
@@ -164,10 +173,10 @@ impl LiveTable {
 impl Live {
     /// A session that has ended, for whoever reads what is remembered of it.
     pub fn of_ended(session: &Session) -> Live {
-        Live::new(session, session.last_activity_at)
+        Live::new(session, session.last_activity_at, Reached::of_old())
     }
 
-    fn new(session: &Session, last_activity_at: Timestamp) -> Live {
+    fn new(session: &Session, last_activity_at: Timestamp, reached: Reached) -> Live {
         let ended = CancellationToken::new();
         if session.end.is_some() {
             ended.cancel();
@@ -191,6 +200,7 @@ impl Live {
             fence: Arc::new(Fence::new(session.lease_token_last)),
             output: Arc::default(),
             seen: Seen::default(),
+            reached,
             work: Mutex::new(work),
             written_down: Mutex::default(),
         }

@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use tenure_environment::KernelLimit;
 use tenure_session::{State, TerminationReason};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,6 +41,11 @@ const INTACT: &str = "intact";
 const DAMAGED: &str = "damaged";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -52,6 +58,7 @@ pub(crate) struct Meters {
     invalid_ids: Counter,
     audit_verifications: Family<VerdictLabel, Counter>,
     host_free: Family<KindLabel, Gauge>,
+    limits_reached: Family<LimitLabel, Counter>,
     pub heartbeats: Counter,
     pub heartbeats_late: Counter,
     leases_expired: Family<PreviousStateLabel, Counter>,
@@ -73,6 +80,7 @@ impl Meters {
             invalid_ids: Counter::default(),
             audit_verifications: Family::default(),
             host_free: Family::default(),
+            limits_reached: Family::default(),
             heartbeats: Counter::default(),
             heartbeats_late: Counter::default(),
             leases_expired: Family::default(),
@@ -101,6 +109,9 @@ impl Meters {
         registry.register("tenure_sessions_lease_expired", expired, meters.leases_expired.clone());
         let free = "Bytes of the host that are free, and those held back for the database";
         registry.register("tenure_host_free_bytes", free, meters.host_free.clone());
+        let reached =
+            "Times that the kernel held a session to a limit, counted when it is asked and at the session's end";
+        registry.register("tenure_limits_reached", reached, meters.limits_reached.clone());
         registry.register("tenure_execs", "Programs that were started", meters.execs.clone());
         registry.register("tenure_exec_seconds", "From the request to the program's end", meters.exec_seconds.clone());
         let made = meters.environment_seconds.clone();
@@ -123,6 +134,9 @@ impl Meters {
             if state.is_live() {
                 drop(self.leases_expired.get_or_create(&PreviousStateLabel { previous_state: state.as_str() }));
             }
+        }
+        for limit in KernelLimit::ALL {
+            self.limit_reached(limit, 0);
         }
         for verdict in [INTACT, DAMAGED] {
             drop(self.audit_verifications.get_or_create(&VerdictLabel { verdict }));
@@ -159,6 +173,11 @@ impl Meters {
     /// The lease of a session in this state expired.
     pub fn lease_expired(&self, state: State) {
         self.leases_expired.get_or_create(&PreviousStateLabel { previous_state: state.as_str() }).inc();
+    }
+
+    /// The kernel held a session to a limit, so many times.
+    pub fn limit_reached(&self, limit: KernelLimit, times: u64) {
+        self.limits_reached.get_or_create(&LimitLabel { limit: limit.as_str() }).inc_by(times);
     }
 
     pub fn ended(&self, reason: TerminationReason) {

@@ -138,7 +138,7 @@ impl Engine {
         let session = permit.session().clone();
         let status = status(&session, &self.presence(&session), self.now());
         let observation = match permit.live().environment() {
-            Some(environment) if session.end.is_none() => environment.observe().await.ok(),
+            Some(environment) if session.end.is_none() => self.observe(permit.live(), &*environment).await.ok(),
             _ => None,
         };
         StatusView { session, status, observation }

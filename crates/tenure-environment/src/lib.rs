@@ -30,7 +30,7 @@ pub use driver::{Driver, Environment};
 pub use error::{AgentError, EnvironmentError};
 pub use id::{EnvironmentId, Generation, InvalidEnvironmentId};
 pub use limits::{Enforced, InvalidLimit, Limit, ResourceLimits};
-pub use observe::{EnvironmentEnd, HostReport, Observation, Wall, WallState};
+pub use observe::{EnvironmentEnd, HostReport, KernelLimit, Observation, Wall, WallState};
 pub use quantity::{NotAQuantity, parse_bytes, parse_cpus};
 pub use spec::EnvironmentSpec;
 /// The messages of the agent, for those who name what they ask and hear.

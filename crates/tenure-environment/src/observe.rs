@@ -30,6 +30,49 @@ pub struct Observation {
     pub frozen: bool,
 }
 
+/// A limit that the kernel holds an environment to, and that it can run into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KernelLimit {
+    /// On memory.
+    Memory,
+    /// On processes.
+    Processes,
+    /// On the bytes of its writable files.
+    Disk,
+}
+
+impl KernelLimit {
+    /// All of them.
+    pub const ALL: [KernelLimit; 3] = [KernelLimit::Memory, KernelLimit::Processes, KernelLimit::Disk];
+
+    /// Its name, as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KernelLimit::Memory => "memory",
+            KernelLimit::Processes => "processes",
+            KernelLimit::Disk => "disk",
+        }
+    }
+}
+
+/// Its files have run into their limit where no more than a hundredth of it is left: the kernel counts no refusals there, and refuses a little early.
+const DISK_LEFT: u64 = 100;
+
+impl Observation {
+    /// How often this limit was run into, as far as the kernel says: processes killed, processes refused, and once while there is no room for files.
+    pub fn times_reached(&self, limit: KernelLimit) -> u64 {
+        match limit {
+            KernelLimit::Memory => self.oom_kills.unwrap_or(0),
+            KernelLimit::Processes => self.pids_refused.unwrap_or(0),
+            KernelLimit::Disk => match (self.disk_bytes, self.disk_limit_bytes) {
+                (Some(used), Some(most)) => u64::from(used >= most - most / DISK_LEFT),
+                _ => 0,
+            },
+        }
+    }
+}
+
 /// How an environment ended: what the kernel said of its first process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "value", rename_all = "snake_case")]

@@ -5,7 +5,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Number;
 use std::collections::BTreeMap;
-use tenure_engine::{ArchiveRecord, Observation, SessionView, StatusView};
+use tenure_engine::{ArchiveRecord, KernelLimit, Observation, SessionView, StatusView};
 use tenure_session::{
     EnforcedLimits, EnvironmentId, EnvironmentState, Failure, LeaseToken, Phase, SessionId, SessionLimits, State,
     TerminationReason, Timestamp, UserId,
@@ -402,6 +402,9 @@ pub struct ObservationBody {
     disk_bytes: Option<u64>,
     /// Most bytes of its writable files, as the kernel holds it to.
     disk_limit_bytes: Option<u64>,
+    /// Limits that it has run into: processes were killed for memory, or refused, or there is no room for files now.
+    #[schema(value_type = Vec<words::KernelLimit>)]
+    limits_reached: Vec<KernelLimit>,
     /// Whether it is frozen.
     frozen: bool,
 }
@@ -447,6 +450,7 @@ impl ObservationBody {
             cpu_throttled_ms: seen.cpu_throttled_ms,
             disk_bytes: seen.disk_bytes,
             disk_limit_bytes: seen.disk_limit_bytes,
+            limits_reached: KernelLimit::ALL.into_iter().filter(|limit| seen.times_reached(*limit) > 0).collect(),
             frozen: seen.frozen,
         }
     }

@@ -52,6 +52,11 @@ words! {
 }
 
 words! {
+    /// A limit that the kernel holds an environment to.
+    KernelLimit: Memory = "memory", Processes = "processes", Disk = "disk"
+}
+
+words! {
     /// What to show.
     Display: Creating = "creating", Initializing = "initializing", Ready = "ready", Running = "running", Paused = "paused",
     Terminated = "terminated", Error = "error"
@@ -158,6 +163,7 @@ mod tests {
     fn the_words_of_the_engine_are_described_as_they_are_written() {
         use tenure_engine::ExecLedgerState as X;
         check([X::Intended, X::Started, X::Exited, X::Killed, X::Failed, X::Unknown], ExecState::ALL);
+        check(tenure_engine::KernelLimit::ALL, KernelLimit::ALL);
         use tenure_engine::FileKind as F;
         check([F::File, F::Dir, F::Symlink, F::Other], FileType::ALL);
         check([tenure_engine::Profile::Plain, tenure_engine::Profile::Adventure], Profile::ALL);

@@ -17,6 +17,7 @@ mod idempotency;
 mod lease;
 mod model;
 mod pause;
+mod reached;
 mod recovery;
 mod remake;
 mod retention;

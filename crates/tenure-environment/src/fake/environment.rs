@@ -210,6 +210,8 @@ pub(super) struct State {
     pub(super) next_pid: AtomicU32,
     limits: Mutex<ResourceLimits>,
     frozen: watch::Sender<bool>,
+    /// What the kernel would have counted.
+    counted: Mutex<Observation>,
     /// Its agent does not answer.
     silent: watch::Sender<bool>,
     /// Nobody needs to know of it any more.
@@ -231,6 +233,7 @@ impl State {
             next_pid: AtomicU32::new(2),
             limits: Mutex::new(spec.limits),
             frozen: watch::Sender::new(false),
+            counted: Mutex::default(),
             silent: watch::Sender::new(false),
             forgotten: Mutex::new(false),
             booted: Mutex::new(false),
@@ -289,6 +292,11 @@ impl FakeEnvironment {
         *locked(&self.state.limits)
     }
 
+    /// From now on the kernel has counted this.
+    pub fn count(&self, counted: Observation) {
+        *locked(&self.state.counted) = counted;
+    }
+
     /// Its agent stops answering, or answers again. It stays alive.
     pub fn set_silent(&self, silent: bool) {
         self.state.silent.send_replace(silent);
@@ -336,7 +344,7 @@ impl Environment for FakeEnvironment {
             pids: Some(running as u64 + 1),
             disk_limit_bytes: self.enforced.disk.then(|| self.limits().disk_bytes),
             frozen: *self.state.frozen.borrow(),
-            ..Observation::default()
+            ..*locked(&self.state.counted)
         })
     }
 

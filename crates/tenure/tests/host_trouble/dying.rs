@@ -71,6 +71,7 @@ fn a_program_that_eats_all_memory_is_killed_for_it_and_its_session_lives() {
     assert_eq!((&eaten.body["oom_killed"], &eaten.body["exit_code"]), (&json!(true), &json!(null)), "{eaten:?}");
     assert_eq!(server.ask(["exec", &id, "--", "true"]).code, 0);
     assert_eq!(server.json(&["session", "get"], &id)["state"], "running");
+    assert_eq!(server.json(&["session", "status"], &id)["observation"]["limits_reached"], json!(["memory"]));
 }
 
 /// TM-5, FL-1, GV-4: where the kernel kills the first process itself for memory, that is what is said, since its counters prove it.
