@@ -133,8 +133,8 @@ impl Engine {
             let end = environment.wait_end().await;
             let live = engine.live().get(&id);
             // Only what the kernel counted is said to be its doing.
-            let seen = match &live {
-                Some(live) => engine.observe(live, &*environment).await.ok(),
+            let seen = match live {
+                Some(live) => engine.observe(&live, &*environment).await.ok(),
                 None => None,
             };
             let oom_kills = seen.and_then(|seen| seen.oom_kills).unwrap_or(0);

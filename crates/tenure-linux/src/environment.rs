@@ -315,12 +315,18 @@ impl Environment for LinuxEnvironment {
             let seen = oom_kills.map(|kills| Observation { oom_kills: Some(kills), ..Observation::default() });
             return seen.ok_or(EnvironmentError::Gone);
         }
-        let mut seen = self.group().observe();
-        if self.volume().limited {
-            let (used, limit) = btrfs::usage(&self.volume_dir()?)?;
-            (seen.disk_bytes, seen.disk_limit_bytes) = (Some(used), limit);
-        }
-        Ok(seen)
+        let group = self.group().clone();
+        let limited = self.volume().limited.then(|| self.volume_dir()).transpose()?;
+        // Apart: a file system that is busy may let whoever asks it wait.
+        blocking(move || {
+            let mut seen = group.observe();
+            if let Some(volume) = limited {
+                let (used, limit) = btrfs::usage(&volume)?;
+                (seen.disk_bytes, seen.disk_limit_bytes) = (Some(used), limit);
+            }
+            Ok(seen)
+        })
+        .await
     }
 
     async fn freeze(&self) -> Result<(), EnvironmentError> {
@@ -403,6 +409,8 @@ fn own(volume: &OwnedFd, owner: &Owner) -> std::io::Result<()> {
     if Owner::read(volume).as_ref() == Some(owner) { Ok(()) } else { owner.write(volume) }
 }
 
-async fn blocking(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> Result<(), EnvironmentError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, EnvironmentError> {
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?.map_err(EnvironmentError::Io)
 }
