@@ -39,7 +39,7 @@ pub struct Point {
 /// What a manager does that it could be killed at: writes of the database, and messages to keeper and agents. With how many of them are counted at most.
 const MANAGER: &[(&str, u64)] = &[
     ("pwrite64", 150),
-    ("fsync", 20),
+    ("fdatasync", 20),
     ("sendmsg", 12),
     ("recvmsg", 12),
     ("sendto", 20),

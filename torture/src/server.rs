@@ -206,11 +206,17 @@ impl Drop for Server {
         // Only where something failed before: otherwise it was stopped.
         let _ = self.kill();
         // What a bad run left behind, and reported, would live on. With its environments gone the keeper tidies up and ends.
-        self.agents().into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
+        let kill = |pids: Vec<i32>| pids.into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
         let until = Instant::now() + STOP_PATIENCE;
-        while !self.makers().is_empty() && Instant::now() < until {
+        // Again and again: one may just have been started.
+        while Instant::now() < until {
+            kill(self.agents());
+            if self.makers().is_empty() {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
-        self.makers().into_iter().for_each(|pid| process::signal(pid, Signal::KILL));
+        kill(self.makers());
+        kill(self.agents());
     }
 }
