@@ -10,6 +10,8 @@ const AT_MOST: Duration = Duration::from_secs(900);
 
 /// Kills of a run that is to fail.
 const SPOILT_KILLS: u64 = 8;
+/// How often that is done, until it is found out.
+const SPOILT_RUNS: u32 = 3;
 
 /// Runs one that is to find nothing, and says by which seed it can be had again.
 fn torture(kills: u64, menu: Menu) -> Option<Report> {
@@ -70,12 +72,17 @@ fn nothing_acknowledged_is_lost_when_syncs_fail_and_the_wall_clock_jumps() {
     assert!(had("wall clock") || report.skipped.contains_key("wall clock"), "{report}");
 }
 
-/// Runs a few kills with something spoilt on purpose.
+/// Runs a few kills with something spoilt on purpose, at most so often: on a busy host the load may not come to what was spoilt.
 #[track_caller]
 fn found_out(spoil: Spoil, told: &str) {
-    let Some(report) = run(SPOILT_KILLS, Menu::default(), Some(spoil)) else { return };
-    let found = report.tally.losses.iter().chain(&report.leftovers).any(|line| line.contains(told));
-    assert!(found, "{told:?} was not found out: {report}");
+    for _ in 0..SPOILT_RUNS {
+        let Some(report) = run(SPOILT_KILLS, Menu::default(), Some(spoil)) else { return };
+        if report.tally.losses.iter().chain(&report.leftovers).any(|line| line.contains(told)) {
+            return;
+        }
+        println!("{told:?} was not found out: {report}");
+    }
+    panic!("{told:?} was not found out");
 }
 
 /// TM-1, EN-4, LC-6: a server that forgets what it acknowledged does not pass.
