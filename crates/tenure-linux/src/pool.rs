@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use std::pin::pin;
 
-    /// EN-1: whoever waits for an environment is not held up by one that nobody waits for.
+    /// Whoever waits for an environment is not held up by one that nobody waits for.
     #[tokio::test]
     async fn a_pool_is_filled_while_nobody_waits() {
         let pool = Pool::new(1);
